@@ -10,7 +10,7 @@ from localstore.errors import DocumentBroken
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from localstore.storage.document_text import RunText
+    from localstore.storage.edited_document import RunText
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class EditedPart:
 
     def check(self) -> None:
         """Raise DocumentBroken if the document is broken, and OlderFormat or NewerFormat if it cannot be written."""
-        from localstore.storage.document_text import check_editable
+        from localstore.storage.edited_document import check_editable
 
         check_editable(self.before + self.text + self.after, self.path)
 

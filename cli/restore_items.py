@@ -45,15 +45,22 @@ class Restorable:
 
 
 def restorable(storage: SessionStorage, kind: Kind) -> list[Restorable]:
-    """Return all items of this kind, newest first. A database has a trash alone."""
+    """Return all items of this kind, newest first. A database has no backups."""
+    from localstore.databases.database_storage import DatabaseStorage
     from localstore.storage.storage import Storage
 
     if kind == "trash":
         items = _in_trash(storage)
+    elif kind == "rescue" and isinstance(storage, DatabaseStorage):
+        items = _rescued(storage.taken_out())
     elif not isinstance(storage, Storage):
         return []
+    elif kind == "rescue":
+        from localstore.maintenance.rescue import rescued
+
+        items = _rescued(rescued(storage))
     else:
-        items = {"rescue": _set_aside, "backup": _in_backups}[kind](str(storage.root))
+        items = _in_backups(str(storage.root))
     return sorted(items, key=lambda item: item.when, reverse=True)
 
 
@@ -62,10 +69,8 @@ def _in_trash(storage: SessionStorage) -> Iterator[Restorable]:
         yield Restorable("trash", item.name, item.session_id, item.trashed_at, item.document, item.size, item)
 
 
-def _set_aside(root: str) -> Iterator[Restorable]:
-    from localstore.maintenance.rescue import rescued
-
-    for file in rescued(root):
+def _rescued(files: list[Rescued]) -> Iterator[Restorable]:
+    for file in files:
         yield Restorable("rescue", file.name, file.session_id, file.set_aside_at, file.reason, file.size, file)
 
 
@@ -83,6 +88,8 @@ def find_restorable(storage: SessionStorage, kind: Kind, items: list[Restorable]
     A backup is found by its whole name only. Raises Ambiguous if no item matches or several do; the message says so if
     an item of another kind matches.
     """
+    from localstore.storage.storage import Storage
+
     if kind == "backup":
         items = [item for item in items if item.name == text]
     found = list(_matches(items, text))
@@ -91,6 +98,10 @@ def find_restorable(storage: SessionStorage, kind: Kind, items: list[Restorable]
             return matches[0]
         lines = candidates(f"{one_line(item.name)}  ({item.when}, {item.why})" for item in matches)
         raise Ambiguous(f"{len(matches)} items {how} '{text}'. Give the name of one:", lines)
+    if not isinstance(storage, Storage):
+        for item in restorable(storage, "rescue" if kind == "trash" else "trash"):
+            if item.name == text:  # the place is the same one, and names are unique in it
+                return item
     for other in KINDS:
         if other != kind and any(_matches(restorable(storage, other), text)):
             raise Ambiguous(

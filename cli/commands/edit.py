@@ -15,12 +15,13 @@ from .. import output
 from ..arguments import find_session
 from ..errors import FINDINGS, message
 from ..run_argument import find_run
-from ..store_option import is_path, open_folder, store_option
+from ..store_option import folder_of, is_path, open_store, store_option
 
 if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo
-    from localstore.storage.document_text import Replaced, RunText
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
+    from localstore.storage.edited_document import Replaced, RunText
+    from localstore.storage.storage import JsonStorage, YamlStorage
 
     from ..edited_part import EditedPart
 
@@ -46,60 +47,71 @@ def command(session: str, run: str | None, drop_run: str | None, store: str | No
 
     If the text has an error, you can edit it again, at the line of the error. If the text does not change, or the
     editor fails, nothing is stored. A text that cannot be stored is kept in a file, and the message names the file.
+
+    In a database, the editor opens the JSON document that the session would have in a folder. Its values are stored,
+    and what is kept can be put back with 'localstore restore'.
     """
     if run is not None and drop_run is not None:
         raise click.UsageError("--run and --drop-run cannot be combined", click.get_current_context())
-    storage = open_folder(store)
+    storage = open_store(store)
     try:
         info = find_session(storage, session)
     except DocumentBroken:
         if not is_path(session) or run is not None or drop_run is not None:
             raise
-        output.note(f"{_edited_file(storage, Path(session))} was stored: it can be read again.")
+        output.note(f"{_edited_file(folder_of(storage), Path(session))} was stored: it can be read again.")
         return
     if drop_run is not None:
         number, chosen = _find_run(storage.read_document(info.session_id), info, drop_run)
         name = storage.remove_run(info.session_id, chosen.run_id)
         output.note(f"Run {number} of {info.session_id} was taken out. To restore it, run:")
-        output.note(f"localstore rescue {name} --restore")
+        output.note(f"localstore rescue {name} --restore" if info.has_file else f"localstore restore {name}")
         return
     done = _edited(storage, info, run)
-    _report(info.session_id, done)
+    _report(info, done)
     if done.lost:
         click.get_current_context().exit(FINDINGS)
 
 
 def _find_run(document: bytes, info: SessionInfo, text: str) -> tuple[int, RunText]:
     """Return a run in the bytes of a document and its number, counted from 1."""
-    from localstore.storage.document_text import runs_in
+    from localstore.storage.edited_document import runs_in
     from localstore.storage.plain_session import plain_question
 
-    runs = runs_in(document, info.path)
+    runs = runs_in(document, _path(info))
     number = find_run(info.session_id, [(run.run_id, plain_question(run.entry)) for run in runs], text)
     return number, runs[number - 1]
 
 
-def _edited(storage: JsonStorage, info: SessionInfo, run: str | None) -> Replaced:
+def _path(info: SessionInfo) -> Path:
+    """Return the path of the document, or of the one that a session of a database would have."""
+    from localstore.storage.edited_document import document_name
+
+    return info.path if info.has_file else document_name(info.session_id)
+
+
+def _edited(storage: SessionStorage, info: SessionInfo, run: str | None) -> Replaced:
     """Let a person edit the document or a run of it until the text can be stored, and return what was changed."""
-    from localstore.disk import file_names
+    from localstore.storage.edited_document import document_name
 
     from ..edited_part import EditedPart
     from ..editor import editor
 
-    program = editor("open the file that 'localstore path' prints")
+    otherwise = "open the file that 'localstore path' prints" if info.has_file else "copy the session to a folder"
+    program = editor(otherwise)
     base = storage.read_document(info.session_id)
-    name = file_names.stem(info.session_id)
+    path, name = _path(info), document_name(info.session_id).stem
     if run is None:
-        part = EditedPart.whole(base, info.path)
+        part = EditedPart.whole(base, path)
     else:
         number, chosen = _find_run(base, info, run)
-        part = EditedPart.of_run(base, info.path, chosen)
+        part = EditedPart.of_run(base, path, chosen)
         name = f"run-{number}-of-{name}"
     store = partial(storage.replace_document, info.session_id, base=base)
     return _until_stored(program, part, name, lambda typed: store(part.document_with(typed)))
 
 
-def _edited_file(storage: JsonStorage, path: Path) -> str:
+def _edited_file(storage: JsonStorage | YamlStorage, path: Path) -> str:
     """Let a person edit a file in which no session can be read until it is one, and return the session's id."""
     from ..edited_part import EditedPart
     from ..editor import editor
@@ -141,16 +153,20 @@ def _first_error(part: EditedPart) -> int | None:
     return None
 
 
-def _report(session_id: str, done: Replaced) -> None:
+def _report(info: SessionInfo, done: Replaced) -> None:
     if not done.changes:
         output.note("Nothing was changed.")
         return
-    output.note(f"{session_id} was stored: {', '.join(done.changes)}.")
+    output.note(f"{info.session_id} was stored: {', '.join(done.changes)}.")
     if done.elsewhere:
         output.note(f"Meanwhile, others wrote to it as well: {', '.join(done.elsewhere)}.")
     if done.removed is not None:
-        output.note(f"What you removed is kept. To put it back, run: localstore rescue {done.removed} --restore")
+        way = f"rescue {done.removed} --restore" if info.has_file else f"restore {done.removed}"
+        output.note(f"What you removed is kept. To put it back, run: localstore {way}")
     for name in done.lost:
         output.note(f"Both changed {name}. The document has the form of the others.")
     for kept in done.rescued:
-        output.note(f"Your form is kept. See it with: localstore rescue {kept}")
+        way = f"See it with: localstore rescue {kept}"
+        if not info.has_file:
+            way = f"To make it another session, run: localstore restore {kept} --to ID"
+        output.note(f"Your form is kept. {way}")

@@ -11,7 +11,7 @@ from localstore.models.figures import counted
 from .. import output
 from ..arguments import find_sessions
 from ..rewrite_result import exit_with_problems
-from ..store_option import open_folder, store_option
+from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
     from localstore.format.redaction import Redaction
@@ -44,15 +44,15 @@ def command(
     REGEX is a regular expression of Python. If it has a group named 'secret', only that group is replaced.
 
     The old documents are kept in a backup, with the secrets in them: delete it with 'localstore backups --prune'.
-    Earlier backups, the trash and the rescue folder may have the secrets too. Do not redact a session while an agent is
-    writing to it.
+    Earlier backups, the trash and the rescue folder may have the secrets too. In a database, the old sessions go to the
+    trash, which 'localstore rm --empty-trash' empties. Do not redact a session while an agent is writing to it.
     """
     context = click.get_current_context()
     if not patterns and not secrets:
         raise click.UsageError("Give --pattern REGEX, --secrets, or both", context)
     if dry_run and yes:
         raise click.UsageError("--dry-run and --yes cannot be combined", context)
-    storage = open_folder(store)
+    storage = open_store(store)
     if not dry_run and not yes and not output.can_ask():
         raise click.UsageError("No terminal to ask on. Add --yes to redact, or --dry-run to look first", context)
     infos = find_sessions(storage, sessions, exact=yes)
@@ -76,6 +76,8 @@ def command(
     elif is_done and found.documents:
         output.write(f"Replaced {_secrets(found)} in {counted(found.documents, 'document')}.\n")
         output.deliver()  # before the notes
+    if found.trashed:
+        _name_what_is_in_the_trash(found)
     if found.backup is not None:
         _name_what_is_left(found.backup)
     if dry_run and found.documents:
@@ -131,6 +133,16 @@ def _warn_of_writers(infos: list[SessionInfo]) -> None:
         if info.status == "unfinished":
             advice = "If an agent is writing it now, wait: it could not finish a run that was redacted"
             output.note(f"The last run of {info.session_id} is unfinished. {advice}.")
+
+
+def _name_what_is_in_the_trash(found: Redacted) -> None:
+    """Print where the secrets still are in a database."""
+    are, them = ("is", "it") if len(found.trashed) == 1 else ("are", "them")
+    old = counted(len(found.trashed), "old session")
+    output.note(f"{old}, with the secrets, {are} in the trash: 'localstore restore' lists {them}.")
+    output.note("Delete all that is in the trash with: localstore rm --empty-trash")
+    output.note("To bring a session back, move the redacted one to the trash first.")
+    output.note("Runs that were taken out of sessions may have the secrets too.")
 
 
 def _name_what_is_left(backup: str) -> None:

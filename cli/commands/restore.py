@@ -39,6 +39,8 @@ def command(
     --kind backup  backups of upgrades and conversions; the newest one is undone,
                    as with 'localstore upgrade --undo', after a confirmation
 
+    In a database, --kind rescue lists the runs that were taken out of sessions. There are no backups.
+
     Nothing is replaced: a session that exists again stays, and the error says what to do. With --to ID, a document,
     or the runs of a rescue file, become another session. With --to PATH, a name with a slash or the ending .json or
     .yaml, it is copied to a file, and stays where it is.
@@ -50,7 +52,7 @@ def command(
     storage = open_store(store)
     from ..restore_items import find_restorable, restorable
 
-    if kind != "trash":
+    if kind == "backup":
         folder_of(storage)
     items = restorable(storage, kind)
     found = (find_restorable(storage, kind, items, name) for name in names)
@@ -60,6 +62,8 @@ def command(
     if not names and (not everything or not items):
         _list(storage, kind, items, as_json)
         return
+    from localstore.storage.storage import Storage
+
     from ..restoring import copy_document, restore_documents, restore_rescued, undo_backup
 
     if kind == "backup":
@@ -67,8 +71,8 @@ def command(
     elif to is not None and _is_path(to):
         folder_of(storage)
         copy_document(chosen[0], to, as_json=as_json)
-    elif kind == "rescue":
-        restore_rescued(str(folder_of(storage).root), chosen, new_id=to, as_json=as_json)
+    elif kind == "rescue" and isinstance(storage, Storage):
+        restore_rescued(str(storage.root), chosen, new_id=to, as_json=as_json)
     else:
         restore_documents(storage, chosen, new_id=to, as_json=as_json)
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import orjson
 
 from localstore.databases.backend import TRASH, Aside, Locked
-from localstore.databases.reading import DatabaseReader
+from localstore.databases.reading import DatabaseReader, check_version
 from localstore.databases.session_change import SessionChange, create
 from localstore.databases.session_edit import DatabaseDocuments
 from localstore.databases.writing import DatabaseWriter
+from localstore.disk.rescue_folder import Rescued
 from localstore.disk.trash_folder import Trashed
 from localstore.engine.removal import with_removal
-from localstore.errors import Conflict, LocalstoreError, SessionNotFound
+from localstore.errors import Conflict, LocalstoreError
 from localstore.format.values import json_equal
 from localstore.maintenance.trash import Removal, gone
 from localstore.models.filter import Filter
@@ -24,11 +25,15 @@ from localstore.models.session_info import SessionInfo
 from localstore.models.times import now, parse_time
 from localstore.storage.arguments import (
     check_age,
+    check_bytes,
     check_flag,
     check_id,
+    check_ids,
     check_part_of,
+    check_patterns,
     check_text,
     expected_fingerprints,
+    not_found,
 )
 from localstore.storage.async_twins import async_twin
 from localstore.storage.items import (
@@ -49,6 +54,8 @@ if TYPE_CHECKING:
     from localstore.databases.checking import DatabaseCheck
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
+    from localstore.maintenance.redact import Redacted
+    from localstore.storage.edited_document import Replaced
     from localstore.storage.session_edit import Documents
 
 
@@ -75,6 +82,58 @@ class DatabaseStorage(DatabaseWriter):
     def _documents(self) -> Documents:
         """Return what changes one session under its lock."""
         return DatabaseDocuments(self)
+
+    # Documents
+
+    def read_document(self, session_id: str) -> bytes:
+        """Return the JSON document that the session would have in a folder. Raises SessionNotFound."""
+        from localstore.databases.document_text import document_of
+
+        check_id(session_id)
+        stored = self._backend.read(session_id)
+        if stored is None:
+            raise not_found(session_id)
+        check_version(stored.row, self._backend.address)
+        return document_of(stored)
+
+    def replace_document(self, session_id: str, text: bytes, *, base: bytes) -> Replaced:
+        """Change a session to the text that a person made of its document `base`, and say what changed.
+
+        What others wrote since `base` was read is merged. Where both sides changed the same run or the header, the
+        session keeps the form of the others, and the other form is kept aside, like runs that are not in `text` any
+        more; `restore` takes the names. The values are stored, and not how the text is formatted.
+
+        Raises DocumentBroken, with the line if it is known, if `text` is no valid document of this session, or has a
+        number with more digits than 64 bits hold; OlderFormat or NewerFormat if it is one of another schema version;
+        SessionNotFound. Nothing is written then.
+        """
+        from localstore.databases.document_text import DocumentEdit
+
+        check_id(session_id)
+        check_bytes("text", text)
+        check_bytes("base", base)
+        return self._change(session_id, None, DocumentEdit.of(session_id, text, base).apply)
+
+    def redact(
+        self,
+        sessions: str | Iterable[str],
+        patterns: Iterable[str] = (),
+        *,
+        secrets: bool = False,
+        dry_run: bool = False,
+    ) -> Redacted:
+        """Replace secrets in sessions by marks such as `[redacted email]`, and return where they were.
+
+        Each session is rewritten in one transaction. The old sessions go to the trash, with the secrets in them, under
+        the names in `trashed` of the result. See `Storage.redact`.
+        """
+        from localstore.databases.redaction import redact
+        from localstore.maintenance.redact import redaction_rules
+
+        session_ids, chosen = check_ids(sessions), check_patterns(patterns)
+        check_flag("secrets", secrets)
+        check_flag("dry_run", dry_run)
+        return redact(self, session_ids, redaction_rules(chosen, secrets=secrets), dry_run=dry_run)
 
     # The trash
 
@@ -120,9 +179,7 @@ class DatabaseStorage(DatabaseWriter):
 
         def missing(_: Locked) -> Aside:
             if not done:
-                raise SessionNotFound(
-                    f"There is no session {session_id!r}. 'localstore ls' lists the sessions.", session_id=session_id
-                )
+                raise not_found(session_id)
             return done[0]  # the call before the connection broke has moved it
 
         return self._change(session_id, None, work, make=missing)
@@ -137,10 +194,19 @@ class DatabaseStorage(DatabaseWriter):
             if one.reason == TRASH and (limit is None or (parse_time(one.made_at) or limit) <= limit)
         ]
 
+    def taken_out(self) -> list[Rescued]:
+        """Return the runs that were taken out of their sessions, newest first; `restore` puts them back."""
+        return [
+            Rescued(one.name, one.session_id, "", f"run {one.run_id}: {one.reason}", one.made_at, one.size, "")
+            for one in self._backend.asides()
+            if one.run_id is not None
+        ]
+
     def restore(self, name: str, *, new_id: str | None = None) -> str:
         """Put a session from the trash, or a run that was taken out, back. Return the id of the session.
 
-        Sub-sessions that were moved to the trash with the session come back too, unless it gets another id.
+        Sub-sessions that were moved to the trash with the session come back too, unless it gets another id. With
+        `new_id`, a run becomes a session of its own.
 
         Raises FileNotFoundError if nothing has this name, Conflict if the session exists again, and SessionNotFound if
         the session of a run does not exist.
@@ -152,10 +218,14 @@ class DatabaseStorage(DatabaseWriter):
         if one is None:
             raise FileNotFoundError(f"{name} is not in the trash. 'localstore restore' lists what is.")
         first, *entries = orjson.loads(one.text)
-        if one.reason != TRASH:
+        if one.run_id is not None and new_id is None:
             self._change(one.session_id, None, lambda change: change.append_runs([first]))
             self._backend.forget([name])
             return one.session_id
+        if one.run_id is not None:
+            row = self._backend.row(one.session_id)
+            owner = (row["kind"], row.get("entity_id"), row.get("user_id")) if row else ("agent", None, None)
+            first, entries = new_header(one.session_id, *owner, first["created_at"]), [first]
         header = first if new_id is None else {**first, "session_id": new_id}
         tried: list[bool] = []
 
@@ -291,10 +361,14 @@ class DatabaseStorage(DatabaseWriter):
     aimport_from = async_twin(import_from, writes=True)
     adrop = async_twin(DatabaseWriter.drop, writes=True)
     aupgrade_schema = async_twin(DatabaseWriter.upgrade_schema, writes=True)
+    areplace_document = async_twin(replace_document, writes=True)
+    aredact = async_twin(redact, writes=True)
     aappend_items = async_twin(append_items, writes=True)
     apop_item = async_twin(pop_item, writes=True)
     areplace_items = async_twin(replace_items, writes=True)
     atrashed = async_twin(trashed, writes=False)
+    ataken_out = async_twin(taken_out, writes=False)
+    aread_document = async_twin(read_document, writes=False)
     aread = async_twin(DatabaseReader.read, writes=False)
     aitems = async_twin(DatabaseReader.items, writes=False)
     arevision = async_twin(DatabaseReader.revision, writes=False)

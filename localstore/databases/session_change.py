@@ -222,13 +222,20 @@ class SessionChange:
         self._locked.delete()
         return one
 
+    def set_aside(
+        self, reason: str, texts: Iterable[str], run_id: str | None = None, made_at: str | None = None
+    ) -> str:
+        """Keep a header and entries, or the entry of a run, aside. Return the name under which it is kept."""
+        one = aside(self.session_id, reason, texts, run_id=run_id, made_at=made_at)
+        self._locked.set_aside(one)
+        return one.name
+
     def take_out(self, position: int, reason: str) -> str:
         """Remove a run, keep it aside, and return the name under which it is kept."""
         entry = self.entry(position)
-        one = aside(self.session_id, reason, [self._read[position].text], run_id=entry["run_id"])
-        self._locked.set_aside(one)
+        name = self.set_aside(reason, [self._read[position].text], entry["run_id"])
         self.change(with_removal(self.header(), [entry["run_id"]]), {position: None}, [])
-        return one.name
+        return name
 
     def _position(self, run_id: str) -> int | None:
         """Return the position of a run: that of its unfinished form or, without one, its newest."""

@@ -35,13 +35,15 @@ class Redacted:
 
     `documents` is the number of documents that were changed; in a dry run, of those that would be. `sessions` are those
     in which something was found, `problems` the documents that could not be redacted. `backup` is the name of the
-    backup that has the old documents; None if nothing was changed.
+    backup that has the old documents; None if nothing was changed. In a database, the old sessions are in the trash
+    instead, under the names in `trashed`.
     """
 
     documents: int = 0
     sessions: tuple[RedactedSession, ...] = ()
     problems: list[Problem] = field(default_factory=list)
     backup: str | None = None
+    trashed: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -59,7 +61,8 @@ class Redacted:
             for one in session.redactions
         ]
         problems = [problem.as_dict() for problem in self.problems]
-        return {"documents": self.documents, "backup": self.backup, "places": places, "problems": problems}
+        kept = {"backup": self.backup, **({"trashed": [*self.trashed]} if self.trashed else {})}
+        return {"documents": self.documents, **kept, "places": places, "problems": problems}
 
 
 def redaction_rules(patterns: Iterable[str], *, secrets: bool) -> tuple[Rule, ...]:

@@ -81,6 +81,23 @@ def check_flag(name: str, value: object) -> None:
         raise TypeError(f"{name} must be True or False, not {shown(value)}")
 
 
+def check_patterns(patterns: Iterable[str]) -> list[str]:
+    """Return regular expressions as a list. Raises TypeError unless all of them are text."""
+    if isinstance(patterns, str):
+        raise TypeError("patterns must be a list of regular expressions, not text. Put the text into a list.")
+    chosen = list(patterns)
+    for pattern in chosen:
+        if not isinstance(pattern, str):
+            raise TypeError(f"a pattern must be text, not {type(pattern).__name__}: {shown(pattern)}")
+    return chosen
+
+
+def check_bytes(name: str, value: object) -> None:
+    """Raise TypeError unless `value` is bytes. `name` is the name of the argument in the message."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"{name} must be bytes, not {type(value).__name__}")
+
+
 def check_sort(sort: object, after: object) -> None:
     """Raise ValueError unless `sort` is an order of listings, and the one of cursors if there is a cursor."""
     if sort not in SORT_KEYS:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
     from localstore.maintenance.prune import Pruned
+    from localstore.maintenance.redact import Redacted
     from localstore.maintenance.trash import Removal
     from localstore.maintenance.upgrade import Upgraded
     from localstore.models.progress import Progress
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from localstore.models.search_hit import SearchHit
     from localstore.models.session import Message, Run, Session, Step
     from localstore.models.stats import GroupKey, Prices, Stats
+    from localstore.storage.edited_document import Replaced
     from localstore.storage.export import Export, ExportFormat, NotExported
     from localstore.storage.items import Item
     from localstore.storage.run_removal import Undone
@@ -148,6 +150,28 @@ class SessionStorage(WorkflowStorage, Protocol):
 
     def remove_run(self, session_id: str, run_id: str, *, user_id: str | None = None) -> str:
         """Take any run out of a session, and return the name under which it is kept."""
+        ...
+
+    def read_document(self, session_id: str) -> bytes:
+        """Return the document of a session as text. In a database, it is the one that a folder would have."""
+        ...
+
+    def replace_document(self, session_id: str, text: bytes, *, base: bytes) -> Replaced:
+        """Change a session to the text that a person made of its document `base`, and say what changed.
+
+        What others wrote since `base` was read is merged.
+        """
+        ...
+
+    def redact(
+        self,
+        sessions: str | Iterable[str],
+        patterns: Iterable[str] = (),
+        *,
+        secrets: bool = False,
+        dry_run: bool = False,
+    ) -> Redacted:
+        """Replace secrets in sessions by marks such as `[redacted email]`, and return where they were."""
         ...
 
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:

@@ -4,13 +4,21 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from localstore.storage.arguments import check_count, check_id, check_kind, check_part_of, check_text, optional
+from localstore.storage.arguments import (
+    check_bytes,
+    check_count,
+    check_id,
+    check_kind,
+    check_part_of,
+    check_text,
+    optional,
+)
 from localstore.storage.async_twins import async_twin
 from localstore.storage.update import new_header
 from localstore.storage.writing import StorageWriting
 
 if TYPE_CHECKING:
-    from localstore.storage.document_text import Replaced
+    from localstore.storage.edited_document import Replaced
     from localstore.storage.items import Item
 
 
@@ -56,9 +64,8 @@ class StorageDocuments(StorageWriting):
         from localstore.storage.document_text import replace_document
 
         check_id(session_id)
-        for name, value in (("text", text), ("base", base)):
-            if not isinstance(value, bytes):
-                raise TypeError(f"{name} must be bytes, not {type(value).__name__}")
+        check_bytes("text", text)
+        check_bytes("base", base)
         return replace_document(self._engine, session_id, text, base)
 
     def replace_unreadable(self, path: str | os.PathLike[str], text: bytes, *, base: bytes) -> str:
@@ -75,9 +82,8 @@ class StorageDocuments(StorageWriting):
         """
         from localstore.storage.document_text import replace_unreadable
 
-        for name, value in (("text", text), ("base", base)):
-            if not isinstance(value, bytes):
-                raise TypeError(f"{name} must be bytes, not {type(value).__name__}")
+        check_bytes("text", text)
+        check_bytes("base", base)
         return replace_unreadable(self._engine, os.fspath(path), text, base)
 
     def remove_run(self, session_id: str, run_id: str, *, user_id: str | None = None) -> str:

@@ -6,12 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localstore.models.nearest import shown
 from localstore.models.session_info import SessionInfo
 from localstore.storage.arguments import (
     check_age,
     check_flag,
     check_id,
+    check_ids,
+    check_patterns,
     expected_fingerprints,
 )
 from localstore.storage.async_twins import async_twin
@@ -183,19 +184,11 @@ class StorageHousekeeping(StorageDocuments):
         """
         from localstore.maintenance.redact import redact, redaction_rules
 
-        session_ids = [sessions] if isinstance(sessions, str) else list(sessions)
-        for one in session_ids:
-            check_id(one)
-        if isinstance(patterns, str):
-            raise TypeError("patterns must be a list of regular expressions, not text. Put the text into a list.")
-        patterns = list(patterns)
-        for pattern in patterns:
-            if not isinstance(pattern, str):
-                raise TypeError(f"a pattern must be text, not {type(pattern).__name__}: {shown(pattern)}")
+        session_ids = check_ids(sessions)
+        chosen = check_patterns(patterns)
         check_flag("secrets", secrets)
         check_flag("dry_run", dry_run)
-        rules = redaction_rules(patterns, secrets=secrets)
-        return redact(self._engine, session_ids, rules, dry_run=dry_run)
+        return redact(self._engine, session_ids, redaction_rules(chosen, secrets=secrets), dry_run=dry_run)
 
     def import_from(self, kind: "ImportKind", path: str | os.PathLike[str], *, dry_run: bool = False) -> "Imported":
         """Import the sessions of another program, and return what was imported and what was not.

@@ -18,6 +18,9 @@ from tests.effort import ci_only
 from tests.scripted_server import error, scripted_server, text
 
 from .conftest import command_group
+from .test_state import Editor, editor, kept
+
+__all__ = ["editor", "kept"]
 
 Invoke = Callable[..., Result]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -141,6 +144,60 @@ def test_a_person_chooses_from_the_list(url: str, tmp_path: Path) -> None:
     screen = on_terminal("pick", cwd=tmp_path, env=env, typed=b"graz\r")
     assert screen.code == 0
     assert screen.raw.partition("\x1b[?1049l")[2] == "graz-1\r\n"
+
+
+def test_a_session_is_edited(url: str, editor: Editor, kept: Path) -> None:
+    """The output names the way back of what was removed, or what both changed."""
+    editor("path.write_text(text.replace('Rain.', 'Sun.'))")
+    done = call("edit", "graz-1")
+    assert (done.exit_code, done.stderr) == (0, "localstore: graz-1 was stored: run 1 was changed.\n")
+    assert read(url, "graz-1").runs[0].answer == "Sun."
+    editor("assert text.count('run_id') == 1; path.write_text(text.replace('answer 12', 'done'))")
+    assert call("edit", "vienna-trip", "--run", "-1").exit_code == 0
+    assert read(url, "vienna-trip").runs[-1].answer == "done"
+    editor("path.write_text(text[:-9])")
+    broken = call("edit", "graz-1")
+    assert (broken.exit_code, "Correct it and try again." in broken.stderr) == (4, True)
+    assert len([*kept.iterdir()]) == 1
+    editor(
+        "from localstore import open_storage\n"
+        f"storage = open_storage({url!r})\n"
+        "base = storage.read_document('graz-1')\n"
+        "storage.replace_document('graz-1', base.replace(b'Sun.', b'Snow.'), base=base)\n"
+        "storage.close()\n"
+        "path.write_text(text.replace('Sun.', 'Hail.'))"
+    )
+    done = call("edit", "graz-1")
+    assert (done.exit_code, read(url, "graz-1").runs[0].answer) == (1, "Snow.")
+    way = done.stderr.rpartition("run: localstore ")[2].split()
+    assert call(*way[:-1], "other").stdout == "other is back\n"
+    assert read(url, "other").runs[0].answer == "Hail."
+
+
+def test_a_run_is_taken_out_and_comes_back(url: str) -> None:
+    before = [run.run_id for run in read(url, "vienna-trip").runs]
+    done = call("edit", "vienna-trip", "--drop-run", "2")
+    assert done.exit_code == 0
+    assert [run.run_id for run in read(url, "vienna-trip").runs] == [before[0], *before[2:]]
+    assert call("restore", "--kind", "rescue").stdout.split("\t")[2] == "vienna-trip"
+    assert "--kind rescue" in call("restore").stderr
+    way = done.stderr.rpartition("localstore ")[2].split()
+    assert call(*way).stdout == "vienna-trip is back\n"
+    assert sorted(run.run_id for run in read(url, "vienna-trip").runs) == sorted(before)
+    assert call("restore", "--kind", "rescue").stdout == ""
+
+
+def test_secrets_are_replaced(url: str) -> None:
+    planned = call("redact", "graz-1", "--pattern", "Rain", "--dry-run")
+    assert planned.stdout.split("\t")[:3] == ["graz-1", "history[0].messages[3].content", "pattern"]
+    assert read(url, "graz-1").runs[0].answer == "Rain."
+    done = call("redact", "graz-1", "--pattern", "Rain", "--yes")
+    assert (done.exit_code, read(url, "graz-1").runs[0].answer) == (0, "[redacted].")
+    assert "1 old session, with the secrets, is in the trash" in done.stderr
+    assert call("rm", "graz-1").exit_code == 0
+    names = [line.split("\t")[1] for line in call("restore").stdout.splitlines()]
+    assert call("restore", names[-1]).exit_code == 0
+    assert read(url, "graz-1").runs[0].answer == "Rain."
 
 
 def test_rated_answers_are_examples(url: str) -> None:

@@ -152,12 +152,9 @@ def test_no_command_shows_the_password(invoke: Invoke, store: Path, tmp_path: Pa
     "args",
     [
         ["path", "graz-1"],
-        ["edit", "graz-1"],
         ["convert", "--to", "yaml"],
         ["rescue"],
         ["backups"],
-        ["redact", "graz-1", "--secrets"],
-        ["redact", "graz-1", "--secrets", "--dry-run"],
         ["restore", "--kind", "backup"],
         ["check", "--repair"],
         ["diff", "graz-1", "--backup", "x"],
