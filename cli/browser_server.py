@@ -64,7 +64,8 @@ def listen(host: str, port: int | None, usual: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for number in (usual, 0) if port is None else (port,):
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        # With its protocol named, asyncio sends each part of an answer at once; a browser would wait 40 ms for the last.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((host, number))

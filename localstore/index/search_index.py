@@ -3,7 +3,8 @@
 import contextlib
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -68,6 +69,18 @@ class _Row(NamedTuple):
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class States:
+    """The states of the documents of all sessions at one moment. No mapping here is changed after it was made."""
+
+    of: Mapping[str, str]
+    """The state of each session, as `state_of` returns it, oldest activity first."""
+    before: Mapping[str, str] | None = None
+    """States of an earlier moment; None if what changed since then is not known."""
+    changed: Collection[str] = ()
+    """The sessions that may have changed since then."""
+
+
 class _Busy(Exception):
     """Another process holds the index, and has added to it since the last attempt if `progress` is true."""
 
@@ -87,13 +100,12 @@ class SearchIndex:
         """`progress` is called while `update` reads documents."""
         self._progress = progress
         self._file = SqliteFile(root, SEARCH_FILE, _LAYOUT, locks)
-        self._sessions: dict[str, str] = {}
+        self._sessions: Mapping[str, str] = {}
         """The states in the table `session`, as they were in the version `_version`. The lock of the file guards both.
 
-        Nothing else of the table is loaded: a search in a large store compares the states of all sessions."""
+        Nothing else of the table is loaded: a search in a large store compares the states of all sessions. The mapping
+        is replaced and never changed, so that it can be that of the last update."""
         self._version: tuple[int, int] | None = None
-        self._indexed: Mapping[str, str] = {}
-        """The states of the last update."""
 
     def close(self) -> None:
         """Close the file, unless another thread uses it. The next call opens it again."""
@@ -103,13 +115,13 @@ class SearchIndex:
         """Remove the file with every word that it ever had. The next search makes it again."""
         self._file.discard()
 
-    def states(self) -> dict[str, str]:
+    def states(self) -> Mapping[str, str]:
         """Return the state in which the document of each session was indexed. Raises sqlite3.Error."""
-        return self._file.use(lambda connection: self._load(connection).copy())
+        return self._file.use(self._load)
 
     # Bringing up to date
 
-    def update(self, states: Mapping[str, str], read: ReadContent, removed: FindRemoved) -> None:
+    def update(self, states: States, read: ReadContent, removed: FindRemoved) -> None:
         """Index the sessions that changed, and forget those that are gone.
 
         Several processes may do this at the same time: each transaction does a part of what is left to do. If another
@@ -117,12 +129,13 @@ class SearchIndex:
         cannot be used at all.
 
         Args:
-            states: The current state of the document of each session, as `state_of` returns it, oldest activity first.
+            states: The current states of the documents. Where they are known to follow those of the last update, only
+                the sessions that changed are compared.
             read: Returns the content of a session, given the part of its document that is indexed already.
             removed: Returns which of some sessions are removed, given their last states. Another thread or process may
                 have indexed a session that was made after `states`.
         """
-        if self._file.use(lambda connection: self._indexed is states and self._is_loaded(connection)):
+        if self._file.use(lambda connection: self._sessions is states.of and self._is_loaded(connection)):
             return
         attempted: dict[int, set[str]] = defaultdict(set)
         before = self._file.use(_last_number)
@@ -138,15 +151,13 @@ class SearchIndex:
                 if not busy.progress:
                     self._file.use_memory()
         last = self._file.use(_last_number)
-        done = attempted[self._file.opened]
-        self._indexed = states if self._file.use(lambda _: self._has(states, done)) else {}
         if last - before >= max(_WORTH_MERGING, last // 4):
             self._merge()
 
     def _update_some(
         self,
         connection: sqlite3.Connection,
-        states: Mapping[str, str],
+        states: States,
         read: ReadContent,
         removed: FindRemoved,
         attempted: set[str],
@@ -169,12 +180,13 @@ class SearchIndex:
             attempted.update(gone)
             gone = removed({session_id: self._sessions[session_id] for session_id in gone})
         self._version = None  # the sessions in memory are ahead of the file until the end of the transaction
+        self._sessions = sessions = {**self._sessions}
         for session_id in gone:
-            del self._sessions[session_id]
+            del sessions[session_id]
             if (indexed := _indexed(connection, session_id)) is not None:
                 _forget_entries(connection, indexed.number, HEADER)
                 connection.execute("DELETE FROM session WHERE number = ?", (indexed.number,))
-        self._index(connection, changed, read, attempted)
+        self._index(connection, sessions, changed, read, attempted)
         is_cleared = _clear_if_outdated(connection)
         connection.execute("COMMIT")
         if is_cleared:
@@ -182,10 +194,6 @@ class SearchIndex:
         else:
             self._version = self._file.opened, _version(connection)
         return False
-
-    def _has(self, states: Mapping[str, str], session_ids: Iterable[str]) -> bool:
-        """Return whether these sessions are indexed in these states, and none of them in an unknown state."""
-        return all(self._sessions.get(session_id) == states.get(session_id) for session_id in session_ids)
 
     def _merge(self) -> None:
         """Merge what is stored about each word, so that a search looks it up in one place. Searches need not wait."""
@@ -195,21 +203,27 @@ class SearchIndex:
         self._file.use(_shrink)
 
     def _differences(
-        self, connection: sqlite3.Connection, states: Mapping[str, str], attempted: set[str]
+        self, connection: sqlite3.Connection, states: States, attempted: set[str]
     ) -> tuple[list[str], list[str]]:
         """Return the sessions that are gone, and those that are new or changed, in the order of `states`."""
-        sessions = self._load(connection)
-        if sessions == states:
+        sessions, current = self._load(connection), states.of
+        if sessions is states.before:
+            compared = [session_id for session_id in states.changed if session_id not in attempted]
+            gone = [session_id for session_id in compared if session_id in sessions and session_id not in current]
+            changed = [one for one in compared if one in current and sessions.get(one) != current[one]]
+            return gone, changed
+        if sessions == current:
+            self._sessions = current  # the texts are then in memory once
             return [], []
-        gone = [session_id for session_id in sessions if session_id not in states and session_id not in attempted]
+        gone = [session_id for session_id in sessions if session_id not in current and session_id not in attempted]
         changed = [
             session_id
-            for session_id, state in states.items()
+            for session_id, state in current.items()
             if sessions.get(session_id) != state and session_id not in attempted
         ]
         return gone, changed
 
-    def _load(self, connection: sqlite3.Connection) -> dict[str, str]:
+    def _load(self, connection: sqlite3.Connection) -> Mapping[str, str]:
         """Return the states of all sessions as they are in the file, read again if another connection changed it."""
         if not self._is_loaded(connection):
             self._sessions = dict(connection.execute("SELECT session_id, state FROM session"))
@@ -221,15 +235,20 @@ class SearchIndex:
         return self._version == (self._file.opened, _version(connection))
 
     def _index(
-        self, connection: sqlite3.Connection, session_ids: list[str], read: ReadContent, attempted: set[str]
+        self,
+        connection: sqlite3.Connection,
+        states: dict[str, str],
+        session_ids: list[str],
+        read: ReadContent,
+        attempted: set[str],
     ) -> None:
-        """Index sessions until the batch is full."""
+        """Index sessions until the batch is full, and change their states in `states`."""
         rows: list[_Row] = []
         size = 0
         total = len(attempted) + len(session_ids)
         for session_id in session_ids:
             attempted.add(session_id)
-            new = self._read_rows(connection, session_id, read)
+            states[session_id], new = self._read_rows(connection, session_id, read)
             rows += new
             size += sum(len(row.text) for row in new)
             if self._progress is not None:
@@ -247,8 +266,8 @@ class SearchIndex:
             [(number, row.text) for number, row in enumerate(rows, last + 1)],
         )
 
-    def _read_rows(self, connection: sqlite3.Connection, session_id: str, read: ReadContent) -> list[_Row]:
-        """Read a session, update its line in the table of sessions, and return the rows to add for its entries."""
+    def _read_rows(self, connection: sqlite3.Connection, session_id: str, read: ReadContent) -> tuple[str, list[_Row]]:
+        """Read a session, update its line in the table of sessions, and return its state and the rows to add."""
         indexed = _indexed(connection, session_id)
         content = read(session_id, indexed.settled if indexed is not None else Settled())
         title = indexed.title if indexed is not None and content.first else ""
@@ -267,8 +286,7 @@ class SearchIndex:
             "UPDATE session SET state = ?, title = ?, settled = ?, size = ?, digest = ? WHERE number = ?",
             (content.state, title, settled.entries, settled.size, settled.digest, number),
         )
-        self._sessions[session_id] = content.state
-        return list(_rows(number, content))
+        return content.state, list(_rows(number, content))
 
     # Asking
 

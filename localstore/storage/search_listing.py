@@ -6,7 +6,7 @@ No row is read for this: the path of each session and the status of its document
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -16,6 +16,7 @@ from localstore.disk.document_file import fingerprint
 from localstore.disk.store_tree import MANIFEST
 from localstore.engine.engine import Engine
 from localstore.index.search_content import path_in, state_of
+from localstore.index.search_index import States
 
 _FRESH = 1.0
 """For how many seconds a listing of many sessions is used again. What localstore writes is seen at once."""
@@ -29,12 +30,11 @@ _MOST_LINES = 1 << 18
 class _Listing:
     """All sessions of the store at one moment."""
 
-    states: dict[str, str]
-    """The state of the document of each session; see `state_of`."""
+    states: States
     manifest: list[int]
     """The fingerprint of the manifest before that moment, empty if there was none. Every writer changes it."""
     stamp: tuple[int, ...]
-    """The stamp of the rows before that moment, for a search without a sweep; see `Manifest.stamp`."""
+    """The stamp of the rows before that moment; see `Manifest.stamp`."""
     due: float
     """When the status of the documents is compared again."""
 
@@ -47,7 +47,7 @@ class SearchListing:
         self._manifest = f"{engine.root}/{MANIFEST}"
         self._last: _Listing | None = None
 
-    def states(self, known: Callable[[], Mapping[str, str]], *, sweep: bool = True) -> Mapping[str, str]:
+    def states(self, known: Callable[[], Mapping[str, str]], *, sweep: bool = True) -> States:
         """Return the state of the document of each session.
 
         Among many sessions, what other programs changed since the last listing is seen after a second.
@@ -59,23 +59,21 @@ class SearchListing:
                 program edited in place then keeps its old state until something looks at it.
         """
         started_at = time.monotonic()
-        stamp: tuple[int, ...] = ()
-        if not sweep:
-            self._engine.index.scan()
-            stamp = self._engine.manifest.stamp()
+        self._engine.index.scan()
+        stamp = self._engine.manifest.stamp()
         manifest = filesystem.status_or_none(self._manifest)
         written = [] if manifest is None else fingerprint(manifest)
         last = self._last
         if last is None or (sweep and started_at >= last.due):
-            states = self._all(known(), sweep=sweep)
-            lasts = _FRESH if sweep and len(states) > _MANY else 0.0
+            states = States(self._all(known(), sweep=sweep))
+            lasts = _FRESH if sweep and len(states.of) > _MANY else 0.0
             self._last = _Listing(states, written, stamp, started_at + lasts)
             return states
         is_as_before = last.manifest == written
         if is_as_before and (sweep or last.stamp == stamp):
             return last.states
         changed = None if is_as_before else self._recorded(last.manifest, written)
-        states = self._all(known(), sweep=sweep) if changed is None else self._updated(last.states, changed)
+        states = States(self._all(known(), sweep=sweep)) if changed is None else self._updated(last.states, changed)
         self._last = _Listing(states, written, stamp, last.due)
         return states
 
@@ -106,27 +104,29 @@ class SearchListing:
                 break
             before = stamp
             listed = self._engine.manifest.paths() if sweep else self._engine.manifest.states()
-            new = {session_id: found for session_id, found in listed.items() if session_id not in seen}
-            if not new:
+            if seen:  # a document that is read now may turn out to hold a session that was not listed yet
+                listed = {session_id: found for session_id, found in listed.items() if session_id not in seen}
+            if not listed:
                 break
-            seen.update(new)  # a document that is read now may turn out to hold a session that is not listed yet
-            for session_id, found in new.items():
+            for session_id, found in listed.items():
                 state = self._state(found) if sweep else found
-                if state is None or state != known.get(session_id):
+                indexed = known.get(session_id)
+                if state is None or state != indexed:
                     state = self._current_state(session_id)
                 if state is not None:
-                    states[session_id] = state
+                    states[session_id] = state if state != indexed else indexed  # of equal texts, keep one in memory
+            seen |= listed.keys()
         return states
 
-    def _updated(self, states: dict[str, str], session_ids: Iterable[str]) -> dict[str, str]:
+    def _updated(self, before: States, session_ids: Collection[str]) -> States:
         """Return the states with those of some sessions as they are now."""
-        states = dict(states)
+        states = {**before.of}
         for session_id in session_ids:
             state = self._current_state(session_id)
             states.pop(session_id, None)
             if state is not None:
                 states[session_id] = state
-        return states
+        return States(states, before.of, session_ids)
 
     def _state(self, path: str) -> str | None:
         """Return the state of a file, or None if there is none."""

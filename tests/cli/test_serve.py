@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -51,6 +52,23 @@ def test_the_printed_address_opens_the_pages_and_ctrl_c_ends_them(store: Path, t
         server.send_signal(signal.SIGINT)
         assert server.communicate(timeout=60) == ("", "localstore: Ctrl-C stops the server.\n")
     assert server.returncode == 0
+
+
+def test_each_part_of_an_answer_is_sent_at_once() -> None:
+    """Each answer took 40 ms longer: its second part waited until the browser had acknowledged the first."""
+    from localstore_cli.browser_server import listen
+
+    async def accepted() -> int:
+        connections: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        async with await asyncio.start_server(lambda _, writer: connections.put_nowait(writer), sock=listening):
+            _, client = await asyncio.open_connection(*listening.getsockname())
+            server = await connections.get()
+            for writer in (client, server):
+                writer.close()
+            return int(server.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    listening = listen("127.0.0.1", 0, 0)
+    assert asyncio.run(accepted())
 
 
 def test_a_port_that_is_taken_is_named(invoke: Invoke, store: Path) -> None:
