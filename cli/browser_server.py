@@ -64,7 +64,7 @@ def listen(host: str, port: int | None, usual: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for number in (usual, 0) if port is None else (port,):
-        # With its protocol named, asyncio sends each part of an answer at once; a browser would wait 40 ms for the last.
+        # With its protocol named, asyncio sends each part of an answer at once. A browser waited 40 ms for the second.
         listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

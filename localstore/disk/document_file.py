@@ -43,6 +43,8 @@ _RECALLED = 0x00400000 | 0x00040000
 
 _BLOCK = 16 * 1024
 _LARGE_BLOCK = 1 << 20
+_HEAD = 256
+"""How many bytes of an entry have its type and the id of a run."""
 _OVERLAP = 64
 """How many bytes two blocks share, so that no mark is cut in two."""
 
@@ -259,6 +261,34 @@ class DocumentFile:
             if len(found) < want:
                 raise LayoutMismatch
             want *= 4
+
+    def some_entries(self, count: int, of: str, entries: int, most: int) -> list[tuple[int, dict[str, Any]]]:
+        """Return the same as `last_entries`, up to the next entry of the type after the first `most` ones.
+
+        Use it for large documents: what is not returned is not parsed, and its bytes are not kept.
+        """
+        want = count
+        while True:
+            spans = self.tail_spans(want)
+            counted = [at for at, (start, end) in enumerate(spans) if self._type_between(start, end) == of]
+            if len(counted) >= count or len(spans) >= entries:
+                break
+            if len(spans) < want:
+                raise LayoutMismatch
+            want *= 4
+        before = max(0, len(counted) - count)
+        first = counted[before] if count <= len(counted) else 0
+        last = counted[before + most] if before + most < len(counted) else len(spans)
+        return [(start, self._entry_between(start, end)) for start, end in spans[first:last]]
+
+    def _type_between(self, start: int, end: int) -> Any:
+        """Return the type of an entry. Only one that may be written by hand, or is no run, is parsed."""
+        if self.layout.run_id(filesystem.read_at(self.fd, min(end - start, _HEAD), start)) is not None:
+            return "run"
+        return self._entry_between(start, end).get("type")
+
+    def _entry_between(self, start: int, end: int) -> dict[str, Any]:
+        return self._parsed(self.layout.parse_entry, filesystem.read_at(self.fd, end - start, start))
 
     def entry_at(self, offset: int) -> dict[str, Any]:
         """Return the entry that starts at `offset`."""

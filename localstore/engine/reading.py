@@ -21,23 +21,34 @@ class EngineReading(EngineBase):
     """Reads sessions. See `Engine`."""
 
     def look(
-        self, session_id: str, matches: Callable[[IndexRow], bool], last: int | None, of: str = "run"
+        self,
+        session_id: str,
+        matches: Callable[[IndexRow], bool],
+        last: int | None,
+        of: str = "run",
+        most: int | None = None,
     ) -> Snapshot | None:
         """Return a consistent snapshot of a session. Return None if it does not exist or `matches` rejects its row.
 
         `last` is the number of newest entries of the type `of` to return, with the entries after the first of them;
-        None returns all entries. Reads without a lock first. If the document does not match its row or changes during
-        the read, reads again while holding the session's lock.
+        None returns all entries. With `most`, the entries end before the next one of the type after so many of them.
+        Reads without a lock first. If the document does not match its row or changes during the read, reads again while
+        holding the session's lock.
 
         If the session has copies beside its document, a warning names them.
         """
-        snapshot = self._look(session_id, matches, last, of)
+        snapshot = self._look(session_id, matches, last, of, most)
         if snapshot is not None:
             self.copies.warn(session_id)
         return snapshot
 
     def _look(
-        self, session_id: str, matches: Callable[[IndexRow], bool], last: int | None, of: str = "run"
+        self,
+        session_id: str,
+        matches: Callable[[IndexRow], bool],
+        last: int | None,
+        of: str = "run",
+        most: int | None = None,
     ) -> Snapshot | None:
         row = self.index.find_anywhere(session_id)
         if row is None:
@@ -49,21 +60,21 @@ class EngineReading(EngineBase):
                 if is_trusted(row, file.status):
                     if not matches(row):
                         return None
-                    snapshot = tail_snapshot(file, row, last, of)
+                    snapshot = tail_snapshot(file, row, last, of, most)
                     if file.is_unchanged():
                         return snapshot
         except (LayoutMismatch, FileNotFoundError, LocalstoreError):
             pass
         try:
             with self.locks.session(session_id, self.timeout):
-                return self._look_again(session_id, matches, last, of)
+                return self._look_again(session_id, matches, last, of, most)
         except OSError as error:
             if error.errno not in _READ_ONLY or isinstance(error, LockTimeout):
                 raise
-            return self._look_again(session_id, matches, last, of)  # a read-only store needs no lock
+            return self._look_again(session_id, matches, last, of, most)  # a read-only store needs no lock
 
     def _look_again(
-        self, session_id: str, matches: Callable[[IndexRow], bool], last: int | None, of: str
+        self, session_id: str, matches: Callable[[IndexRow], bool], last: int | None, of: str, most: int | None
     ) -> Snapshot | None:
         for row in self._rows_of(session_id):
             if not filesystem.exists(f"{self.root}/{row['path']}"):
@@ -71,7 +82,7 @@ class EngineReading(EngineBase):
             with DocumentFile(f"{self.root}/{row['path']}") as file:
                 if is_trusted(row, file.status):
                     try:
-                        return tail_snapshot(file, row, last, of) if matches(row) else None
+                        return tail_snapshot(file, row, last, of, most) if matches(row) else None
                     except LayoutMismatch:
                         pass
                 try:
@@ -86,6 +97,6 @@ class EngineReading(EngineBase):
                     if fresh != row:
                         self.manifest.record([fresh])
                 if fresh["session_id"] == session_id:
-                    return whole_snapshot(parsed, file, last, of) if matches(fresh) else None
+                    return whole_snapshot(parsed, file, last, of, most) if matches(fresh) else None
         self.refuse_unreadable(session_id)
         return None

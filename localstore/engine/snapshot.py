@@ -24,16 +24,24 @@ class Snapshot:
     fingerprint: list[int]
 
 
-def tail_snapshot(file: DocumentFile, row: IndexRow, last: int | None, of: str = "run") -> Snapshot:
+def tail_snapshot(
+    file: DocumentFile, row: IndexRow, last: int | None, of: str = "run", most: int | None = None
+) -> Snapshot:
     """Return a snapshot of a trusted document by reading only the end of the file and the entries in `row["offsets"]`.
 
     `last` is the number of newest entries of the type `of` to include, with the entries after the first of them; 0
-    includes no entries. If it is None, or the document has no entries, the whole document is read. Raises
-    LayoutMismatch if the file does not match the row.
+    includes no entries. If it is None, or the document has no entries, the whole document is read. With `most`, the
+    entries end before the next one of the type after so many of them. Raises LayoutMismatch if the file does not match
+    the row.
     """
     if last is None or not row["entries"]:
-        return whole_snapshot(file.to_read(), file, last, of)
-    found = file.last_entries(last, of, row["entries"]) if last else []
+        return whole_snapshot(file.to_read(), file, last, of, most)
+    if not last:
+        found = []
+    elif most is None or most >= last:
+        found = file.last_entries(last, of, row["entries"])
+    else:
+        found = file.some_entries(last, of, row["entries"], most)
     by_offset = dict(found)
     current = {}
     for name, offset in row.get("offsets", {}).items():
@@ -45,14 +53,23 @@ def tail_snapshot(file: DocumentFile, row: IndexRow, last: int | None, of: str =
     return Snapshot(file.path, file.header(), [entry for _, entry in found], current, fingerprint(file.status))
 
 
-def whole_snapshot(parsed: ParsedDocument, file: DocumentFile, last: int | None, of: str = "run") -> Snapshot:
+def whole_snapshot(
+    parsed: ParsedDocument, file: DocumentFile, last: int | None, of: str = "run", most: int | None = None
+) -> Snapshot:
     """Return a snapshot of a document that has been parsed completely.
 
     `last` is the number of newest entries of the type `of` to include, with the entries after the first of them; 0
-    includes no entries, None includes all. `file` is the document that `parsed` was read from.
+    includes no entries, None includes all. With `most`, they end before the next one of the type after so many of them.
+    `file` is the document that `parsed` was read from.
     """
-    current, entries = newest_state(parsed.entries), newest_part(parsed.entries, last, of)
+    current, entries = newest_state(parsed.entries), first_part(newest_part(parsed.entries, last, of), most, of)
     return Snapshot(file.path, parsed.header, entries, current, fingerprint(file.status))
+
+
+def first_part(entries: list[dict[str, Any]], most: int | None, of: str = "run") -> list[dict[str, Any]]:
+    """Return the entries up to the next one of the type `of` after `most` of them; all if it is None."""
+    counted = [] if most is None else [number for number, entry in enumerate(entries) if entry["type"] == of]
+    return entries if most is None or most >= len(counted) else entries[: counted[most]]
 
 
 def newest_part(entries: list[dict[str, Any]], last: int | None, of: str = "run") -> list[dict[str, Any]]:

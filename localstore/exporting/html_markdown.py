@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from localstore.exporting.characters import visible
@@ -13,12 +14,29 @@ if TYPE_CHECKING:
     from markdown_it.renderer import RendererHTML
     from markdown_it.token import Token
 
+_LONGEST_REMEMBERED = 8000
+_MOST_REMEMBERED = 400
+"""How many texts of up to how many characters are kept as HTML: some megabytes at most."""
 _HEADINGS_BELOW = 3
 """The number of levels by which headings of an answer are lowered, so that they are below those of the page."""
 
 
+def rendered(text: str) -> str:
+    """Return Markdown as HTML. Images become links, or plain text inside a link.
+
+    Results for the last texts of usual length are kept: a page is often loaded again, and most of its time goes here.
+    """
+    return _remembered(text) if len(text) <= _LONGEST_REMEMBERED else renderer()(text)
+
+
+@lru_cache(_MOST_REMEMBERED)
+def _remembered(text: str) -> str:
+    return renderer()(text)
+
+
+@lru_cache(1)
 def renderer() -> Callable[[str], str]:
-    """Return a function that renders Markdown as HTML. Images become links, or plain text inside a link."""
+    """Return the function that renders Markdown, for texts that come once."""
     from markdown_it import MarkdownIt
 
     # Models intend their line breaks, so a single newline is one ("breaks").
@@ -41,6 +59,7 @@ def renderer() -> Callable[[str], str]:
         html: str = parser.renderer.render(tokens, parser.options, env)
         return html
 
+    render("x")  # it sorts its rules when it is first used, and threads must not see half of them
     return render
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from localstore.exporting.characters import json_text
 from localstore.exporting.conversation import Turn, messages_around_steps, messages_of_item, turns
 from localstore.exporting.html_bars import span_bar
-from localstore.exporting.html_markdown import renderer
+from localstore.exporting.html_markdown import rendered
 from localstore.exporting.html_text import escaped as _text
 from localstore.exporting.html_text import preformatted as _pre
 from localstore.exporting.labels import (
@@ -69,7 +69,6 @@ class RunWriter:
         self._anchors = anchors
         self._images = images
         self._controls = controls
-        self._markdown = renderer()
 
     def history(self, entries: Iterable[Run | Update | Entry], *, runs_before: int = 0) -> Iterator[str]:
         """Yield the HTML of the entries, one after the other. The first run has the number after `runs_before`."""
@@ -203,7 +202,7 @@ class RunWriter:
         return _pre(part.text)
 
     def _markdown_block(self, text: str) -> str:
-        return f'<div class="said" dir="auto" lang="">\n{self._markdown(text)}</div>\n'
+        return f'<div class="said" dir="auto" lang="">\n{rendered(text)}</div>\n'
 
 
 def _facts(facts: list[str]) -> str:

@@ -1,9 +1,9 @@
 """Sessions as plain values, for what only prints them. It does without the models, which take long to import."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from localstore.engine.snapshot import Snapshot
+from localstore.engine.snapshot import Snapshot, first_part
 from localstore.format.versions.document_shape import fits
 from localstore.models.schema import SESSION_KEYS, SHAPES, FieldType, RecordName
 from localstore.storage.contract import SessionStorage
@@ -23,17 +23,23 @@ class PlainSession:
     """The newest state, summary, data and instructions by key, without empty values."""
 
 
-def read_plain(storage: SessionStorage, session_id: str, *, last_runs: int | None = None) -> PlainSession | None:
+def read_plain(
+    storage: SessionStorage, session_id: str, *, last_runs: int | None = None, most_runs: int | None = None
+) -> PlainSession | None:
     """Read a session as plain values. The result, None and the errors are those of `storage.read`.
+
+    With `most_runs`, the history ends before the next run after so many.
 
     >>> read_plain(storage, "trip", last_runs=0).header["kind"]
     'agent'
     """
     if isinstance(storage, Storage):
-        snapshot = storage._engine.look(session_id, lambda _: True, last_runs)
+        snapshot = storage._engine.look(session_id, lambda _: True, last_runs, most=most_runs)
     else:
         session = storage.read(session_id, last_runs=last_runs)
         snapshot = None if session is None else session._base
+        if snapshot is not None:
+            snapshot = replace(snapshot, entries=first_part(snapshot.entries, most_runs))
     return None if snapshot is None else plain_session(snapshot)
 
 

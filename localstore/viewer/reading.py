@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from localstore.errors import SessionNotFound
 from localstore.models.filter import Filter
@@ -36,7 +35,7 @@ def read_existing(storage: SessionStorage, session_id: str, *, last_runs: int | 
 def read_part(storage: SessionStorage, session_id: str, before: int | None = None) -> Part:
     """Return the newest runs of a session, or those before the run with a number.
 
-    The cost is that of the runs from the first one shown to the end. Raises SessionNotFound, and DocumentBroken if the
+    Only the runs that are shown are parsed. Raises SessionNotFound, and DocumentBroken if the
     document cannot be read.
     """
     info = info_of(storage, session_id)
@@ -50,22 +49,12 @@ def read_part(storage: SessionStorage, session_id: str, before: int | None = Non
             f"There is no session {session_id!r}. It may have been deleted or renamed.", session_id=session_id
         )
     if not is_tail:  # the models are made of what is shown alone
-        stored = read_plain(storage, session_id, last_runs=total - first)
-        shown = _first_runs([] if stored is None else stored.history, last - first)
+        stored = read_plain(storage, session_id, last_runs=total - first, most_runs=last - first)
+        shown = [] if stored is None else stored.history
         session.history = [entry_adapter().validate_python(entry) for entry in shown]
     if not total:
         session.history = session.history[-_MOST_ENTRIES:]
     return Part(session, info, first, total - last, tuple(storage.sub_sessions(session_id)))
-
-
-def _first_runs(history: Iterable[dict[str, Any]], number: int) -> Iterator[dict[str, Any]]:
-    """Yield the entries up to the next run after so many runs."""
-    for entry in history:
-        if entry["type"] == "run":
-            if not number:
-                return
-            number -= 1
-        yield entry
 
 
 def page_of_sessions(storage: SessionStorage, query: Query, after: str, skip: int) -> tuple[list[SessionInfo], str]:

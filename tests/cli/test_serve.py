@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import HTTPCookieProcessor, Request, build_opener
@@ -56,8 +57,6 @@ def test_the_printed_address_opens_the_pages_and_ctrl_c_ends_them(store: Path, t
 
 def test_each_part_of_an_answer_is_sent_at_once() -> None:
     """Each answer took 40 ms longer: its second part waited until the browser had acknowledged the first."""
-    from localstore_cli.browser_server import listen
-
     async def accepted() -> int:
         connections: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
         async with await asyncio.start_server(lambda _, writer: connections.put_nowait(writer), sock=listening):
@@ -67,7 +66,7 @@ def test_each_part_of_an_answer_is_sent_at_once() -> None:
                 writer.close()
             return int(server.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
-    listening = listen("127.0.0.1", 0, 0)
+    listening = import_module("localstore_cli.browser_server").listen("127.0.0.1", 0, 0)
     assert asyncio.run(accepted())
 
 
