@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from localstore.errors import LocalstoreError, RunNotFound, SessionNotFound
+from localstore.errors import LocalstoreError, RunNotFound
 from localstore.exporting.characters import json_text
 from localstore.exporting.html_run import Anchors
 from localstore.exporting.html_text import escaped, preformatted
@@ -26,12 +26,12 @@ from localstore.viewer.frame import View, page
 from localstore.viewer.links import Links
 from localstore.viewer.notices import notice
 from localstore.viewer.problems import problems_body
-from localstore.viewer.reading import hits_of, page_of_sessions, read_existing, read_part
-from localstore.viewer.session_list import EXPORTS, results, selection_bar
-from localstore.viewer.session_page import earlier_fragment, session_body
+from localstore.viewer.reading import page_of_sessions, read_existing, read_part, run_number
+from localstore.viewer.searching import Found, Searching
+from localstore.viewer.session_list import AGAIN, EXPORTS, results, selection_bar
+from localstore.viewer.session_page import FIRST, MORE, earlier_fragment, session_body
 
 if TYPE_CHECKING:
-    from localstore.models.search_hit import SearchHit
     from localstore.models.session_info import SessionInfo
     from localstore.models.stats import Prices
     from localstore.storage.contract import SessionStorage
@@ -47,6 +47,7 @@ class Pages:
         self._storage = storage
         self._store = store
         self._counting = Counting(storage, prices)
+        self._searching = Searching(storage)
         self._may_change = may_change
 
     def view(self, request: Request) -> View:
@@ -57,30 +58,29 @@ class Pages:
     def sessions(self, request: Request) -> Response:
         """The list of sessions, or what a search found."""
         view, query = self.view(request), read_query(request.query_params.multi_items())
-        is_typing = request.headers.get("hx-trigger") == "filters"
-        hits: list[SearchHit] | None = None
+        found: Found | None = None
         infos: list[SessionInfo] = []
         more, total = "", None
         if query.text and not query.problem:
             try:
-                hits = hits_of(self._storage, query.text, query.where, is_typing=is_typing)
+                found = self._searching.find(query.text, query.where)
             except ValueError as error:
                 query = Query(query.given, query.where, str(error))
-        if hits is None:
+        if found is None:
             after, skip = request.query_params.get("after", ""), request.query_params.get("skip", "")
             infos, following = page_of_sessions(self._storage, query, after, number_in(skip) or 0)
             name = "after" if query.sort == "updated" else "skip"
             more = view.links.query("", [*query.pairs, (name, following)]) if following else ""
             total = None if after or skip else self._counting.number(query.where)
-        found = "".join(results(view, query, infos, hits, more, total))
-        if is_typing:
-            return HTMLResponse(found)
+        shown = "".join(results(view, query, infos, found, more, total))
+        if request.headers.get("hx-trigger") in ("filters", AGAIN):
+            return HTMLResponse(shown)
         live = view.links.query("live", query.pairs)
         body = [
             '<h1 class="hidden">Sessions</h1>\n',
             filter_bar(view, query, ""),
             selection_bar(view),
-            f'<div id="results" data-live="{escaped(live)}" aria-live="off">{found}</div>\n',
+            f'<div id="results" data-live="{escaped(live)}" aria-live="off">{shown}</div>\n',
         ]
         status = 400 if query.problem else 200
         return HTMLResponse(page(view, "Sessions", body, notice=notice(view, request.query_params)), status)
@@ -130,22 +130,10 @@ class Pages:
     def run(self, request: Request) -> Response:
         """Redirect to the page of a session that has a run."""
         view, session_id, run_id = self.view(request), _needed(request, "id"), _needed(request, "run")
-        number, total = self._run_number(session_id, run_id)
+        number, total = run_number(self._storage, session_id, run_id)
         anchor = Anchors().new("run", run_id)
-        before = None if number > total - 20 else number + 50
+        before = None if number > total - FIRST else number + MORE // 2
         return RedirectResponse(view.links.session(session_id, anchor, before=before), 303)
-
-    def _run_number(self, session_id: str, run_id: str) -> tuple[int, int]:
-        """Return the number of a run and how many there are. Raises SessionNotFound and RunNotFound."""
-        for last in (20, None):
-            stored = read_existing(self._storage, session_id, last_runs=last)
-            info = info_of(self._storage, session_id)
-            if info is None:  # it was deleted meanwhile
-                raise SessionNotFound(f"There is no session {session_id!r}.", session_id=session_id)
-            ids = [entry["run_id"] for entry in stored.history if entry["type"] == "run"]
-            if run_id in ids:
-                return info.runs - len(ids) + ids.index(run_id) + 1, info.runs
-        raise RunNotFound(f"Session {session_id!r} has no run {run_id!r}.", session_id=session_id, run_id=run_id)
 
     def raw(self, request: Request) -> Response:
         """The document of a session or one of its runs, as JSON."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localstore.errors import SessionNotFound
-from localstore.models.filter import Filter
+from localstore.errors import RunNotFound, SessionNotFound
 from localstore.models.session import entry_adapter
 from localstore.storage.plain_session import PlainSession, read_plain
 from localstore.storage.session_row import info_of
@@ -13,20 +12,22 @@ from localstore.viewer.filters import Query
 from localstore.viewer.session_page import FIRST, MORE, Part
 
 if TYPE_CHECKING:
-    from localstore.models.search_hit import SearchHit
     from localstore.models.session_info import SessionInfo
     from localstore.storage.contract import SessionStorage
 
 PAGE = 50
 """How many sessions a page of the list has."""
-MOST_HITS = 50
+_MOST_AT_ONCE = 2000
+"""How many runs are in memory at once while one of them is looked for."""
 _MOST_ENTRIES = 500
 """How many of the last entries are shown of a session without runs."""
 
 
-def read_existing(storage: SessionStorage, session_id: str, *, last_runs: int | None = None) -> PlainSession:
+def read_existing(
+    storage: SessionStorage, session_id: str, *, last_runs: int | None = None, most_runs: int | None = None
+) -> PlainSession:
     """Return what `read_plain` returns. Raises SessionNotFound if the session does not exist."""
-    stored = read_plain(storage, session_id, last_runs=last_runs)
+    stored = read_plain(storage, session_id, last_runs=last_runs, most_runs=most_runs)
     if stored is None:
         raise SessionNotFound(f"There is no session {session_id!r}.", session_id=session_id)
     return stored
@@ -49,12 +50,29 @@ def read_part(storage: SessionStorage, session_id: str, before: int | None = Non
             f"There is no session {session_id!r}. It may have been deleted or renamed.", session_id=session_id
         )
     if not is_tail:  # the models are made of what is shown alone
-        stored = read_plain(storage, session_id, last_runs=total - first, most_runs=last - first)
-        shown = [] if stored is None else stored.history
-        session.history = [entry_adapter().validate_python(entry) for entry in shown]
+        stored = read_existing(storage, session_id, last_runs=total - first, most_runs=last - first)
+        session.history = [entry_adapter().validate_python(entry) for entry in stored.history]
     if not total:
         session.history = session.history[-_MOST_ENTRIES:]
     return Part(session, info, first, total - last, tuple(storage.sub_sessions(session_id)))
+
+
+def run_number(storage: SessionStorage, session_id: str, run_id: str) -> tuple[int, int]:
+    """Return the number of a run in its session, and how many runs there are. Raises SessionNotFound, RunNotFound.
+
+    The runs are looked through from the newest one back, some at a time.
+    """
+    info = info_of(storage, session_id)
+    total = 0 if info is None else info.runs
+    last, size = total, FIRST
+    while last > 0:
+        first = max(0, last - size)
+        stored = read_existing(storage, session_id, last_runs=total - first, most_runs=last - first)
+        ids = [entry["run_id"] for entry in stored.history if entry["type"] == "run"]
+        if run_id in ids:
+            return first + ids.index(run_id) + 1, total
+        last, size = first, _MOST_AT_ONCE
+    raise RunNotFound(f"Session {session_id!r} has no run {run_id!r}.", session_id=session_id, run_id=run_id)
 
 
 def page_of_sessions(storage: SessionStorage, query: Query, after: str, skip: int) -> tuple[list[SessionInfo], str]:
@@ -68,10 +86,3 @@ def page_of_sessions(storage: SessionStorage, query: Query, after: str, skip: in
         return infos[:PAGE], infos[PAGE - 1].cursor if len(infos) > PAGE else ""
     infos = storage.list_sessions(where=query.where, limit=skip + PAGE + 1, sort=query.sort)
     return infos[skip : skip + PAGE], str(skip + PAGE) if len(infos) > skip + PAGE else ""
-
-
-def hits_of(storage: SessionStorage, text: str, where: Filter, *, is_typing: bool) -> list[SearchHit]:
-    """Return what a search finds. While somebody types, the last word may be the beginning of one."""
-    if is_typing and text[-1].isalnum() and text.count('"') % 2 == 0:
-        text += "*"
-    return storage.search(text, where=where, limit=MOST_HITS, sweep=not is_typing)

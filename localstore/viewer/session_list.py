@@ -13,6 +13,7 @@ from localstore.models.figures import amount, counted, short_time
 from localstore.viewer.controls import hidden_csrf
 from localstore.viewer.filters import Query
 from localstore.viewer.frame import View, moment
+from localstore.viewer.searching import MOST_HITS, Found
 
 if TYPE_CHECKING:
     from localstore.models.search_hit import SearchHit
@@ -30,6 +31,8 @@ EXPORTS = {
     "openai-jsonl": "Examples for fine-tuning",
     "atif": "ATIF trajectories",
 }
+AGAIN = "again"
+"""The id of what loads the results again, once a search knows more."""
 _COLUMNS = ("Title", "User", "Tags", "Runs", "Tokens", "Time", "Activity", "Last active")
 
 
@@ -185,6 +188,21 @@ def _marked(hit: SearchHit) -> str:
     return "".join([*parts, escaped(hit.snippet[at:])])
 
 
+def _freshness(view: View, query: Query, found: Found) -> str:
+    """Return a text that says which edits a search knows; "" if it knows all. The results are loaded again in time."""
+    if found.compared_at is None:
+        return ""
+    local = datetime.fromtimestamp(found.compared_at).astimezone()
+    text = f". What other programs edited is found up to {local:%H:%M:%S}"
+    if not found.is_comparing:
+        return f"{text}."
+    again = escaped(view.links.query("", query.pairs))
+    return (
+        f'{text}; newer edits are being looked for.<span id="{AGAIN}" hx-get="{again}" hx-trigger="load delay:1s" '
+        'hx-target="#results" hx-sync="#filters:abort"></span>'
+    )
+
+
 def selection_bar(view: View) -> str:
     """Return the form for what can be done with the chosen sessions."""
     options = "".join(f'<option value="{form}">{label}</option>' for form, label in EXPORTS.items())
@@ -206,16 +224,17 @@ def results(
     view: View,
     query: Query,
     listed: Sequence[Listed],
-    hits: Sequence[SearchHit] | None,
+    found: Found | None,
     more: str,
     total: int | None,
 ) -> Iterator[str]:
     """Yield the part of the page that follows the filter: the number of sessions, and the table or the hits."""
     if query.problem:
         yield f'<p class="error" role="alert">{escaped(query.problem)}</p>\n'
-    if hits is not None:
-        yield f'<p class="total">{counted(len(hits), "hit")}</p>\n'
-        yield from hits_list(view, hits, query)
+    if found is not None:
+        number = f"The newest {MOST_HITS} hits" if len(found.hits) >= MOST_HITS else counted(len(found.hits), "hit")
+        yield f'<p class="total">{number}{_freshness(view, query, found)}</p>\n'
+        yield from hits_list(view, found.hits, query)
         return
     if total is not None:
         yield f'<p class="total">{counted(total, "session")}</p>\n'

@@ -57,6 +57,7 @@ def test_the_printed_address_opens_the_pages_and_ctrl_c_ends_them(store: Path, t
 
 def test_each_part_of_an_answer_is_sent_at_once() -> None:
     """Each answer took 40 ms longer: its second part waited until the browser had acknowledged the first."""
+
     async def accepted() -> int:
         connections: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
         async with await asyncio.start_server(lambda _, writer: connections.put_nowait(writer), sock=listening):
