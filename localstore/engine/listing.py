@@ -2,8 +2,9 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from localstore.engine.open_document import ConcurrentChange
 from localstore.engine.reading import EngineReading
 from localstore.errors import LocalstoreError
 from localstore.index.row import IndexRow, activity, in_order, latest_plausible_time
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 5
 """The most attempts at one page. A page that became shorter, because documents changed meanwhile, is listed again."""
+_RUNS_AT_ONCE = 2000
+"""How many runs of a long session are in memory at once while they are counted."""
 _PATIENCE = 2.0
 """How many seconds a listing waits for the writers of a document that seems broken."""
 
@@ -128,33 +131,67 @@ class EngineListing(EngineReading):
         from localstore.models.stats import tally_of, tally_of_periods
 
         if "day" in by:
-            return tally_of_periods(self._by_day(where), by)
+            return tally_of_periods(self._with_days(self.rows(where, counted=True)), by)
         found = self.index.tally(where, by)
         return tally_of(self.recorded(where), by) if found is None else found
 
-    def _by_day(self, where: Filter) -> "Iterator[tuple[IndexRow, list[Period]]]":
-        """Yield the rows that match the filter, each with the usage on each day, which is read from its document.
+    def tally_of_days(self, where: Filter) -> "Tally | None":
+        """Add up the usage of the sessions that match the filter by day, from the index as far as it tells the days.
+
+        The runs of a session that began and was last active on one day are taken to be of this day. Other documents are
+        read. Return None if there are few sessions, or if very many documents would have to be read.
+        """
+        from localstore.models.stats import tally_of_periods
+
+        found = self.index.tally(where, ("day",))
+        if found is not None:
+            rows = (self.listed(session_id) for session_id in found.left_out)
+            chosen = self.select((row for row in rows if row is not None), where)
+            found.add(tally_of_periods(self._with_days([self.index.with_overview(row) for row in chosen]), ("day",)))
+        return found
+
+    def _with_days(self, rows: "Sequence[IndexRow]") -> "Iterator[tuple[IndexRow, list[Period]]]":
+        """Yield the rows, each with the usage on each day, which is read from its document.
 
         If the document cannot be read, the months of the row are used, without days.
         """
-        from localstore.index.daily_usage import usage_by_day
         from localstore.models.stats import months_of
 
-        rows = self.rows(where, counted=True)
         for number, row in enumerate(rows, 1):
             problem = row.get("problem")
-            snapshot = None
+            days = None
             if problem is None:
                 try:
-                    snapshot = self._look(row["session_id"], lambda _: True, None)
+                    days = self._days_of(row)
                 except (LocalstoreError, OSError) as error:
                     problem = str(error)
             if problem is not None:
                 yield {**row, "problem": problem}, months_of(row)
-            elif snapshot is not None:  # otherwise the session was deleted meanwhile
-                yield row, usage_by_day(row, snapshot.entries)
+            elif days is not None:  # otherwise the session was deleted meanwhile
+                yield row, days
             if self.progress is not None:
                 self.progress(number, len(rows))
+
+    def _days_of(self, row: IndexRow) -> "list[Period] | None":
+        """Return the usage of a session on each day, from its document; None if there is none any more."""
+        from localstore.index.daily_usage import usage_by_day
+
+        if row["runs"] > _RUNS_AT_ONCE and "other_layout" not in row:
+            with contextlib.suppress(ConcurrentChange):
+                return usage_by_day(row, self._runs_in_parts(row))
+        snapshot = self._look(row["session_id"], lambda _: True, None)
+        return None if snapshot is None else usage_by_day(row, snapshot.entries)
+
+    def _runs_in_parts(self, row: IndexRow) -> "Iterator[dict[str, Any]]":
+        """Yield the runs of a session, and what is between them, with some in memory at a time.
+
+        Raises ConcurrentChange if the document is not in the state of the row.
+        """
+        for last in range(row["runs"], 0, -_RUNS_AT_ONCE):
+            snapshot = self._look(row["session_id"], lambda _: True, last, most=_RUNS_AT_ONCE)
+            if snapshot is None or snapshot.fingerprint != row["fingerprint"]:
+                raise ConcurrentChange
+            yield from snapshot.entries
 
     def count(self, where: Filter) -> int:
         """Return the number of sessions that match the filter."""

@@ -280,22 +280,24 @@ class Manifest:
             return self._reader.ask(work, 0), self._index.end, self._recent.changes
 
     def tally(self, where: Selection, by: "Sequence[GroupKey]") -> "Tally | None":
-        """Add up the usage of the selected sessions in groups of `by`.
+        """Add up the usage of the selected sessions in groups of `by`: ("day",), or others without days.
 
-        Return None if the rows must be read for that.
+        Return None if the rows must be read for that. By day, sessions whose rows do not tell it are left out.
         """
-        from localstore.index import row_queries
-        from localstore.models.stats import tally_of
+        from localstore.index import day_queries, row_queries
+        from localstore.index.daily_usage import tally_of_rows
 
         with self._reader.mutex:
             self._reader.fold_all()
             self._reader.parse_all_lines()
             latest = latest_plausible_time()
-            work = partial(row_queries.tally, where=where, by=by, without=self._recent.rows.keys(), latest=latest)
+            ask: Callable[..., Tally | None]
+            ask = day_queries.tally_of_days if "day" in by else partial(row_queries.tally, by=by)
+            work = partial(ask, where=where, without=self._recent.rows.keys(), latest=latest)
             found = self._reader.ask(work, None)
             if found is not None:
                 own = [row for row in self._recent.rows.values() if row is not DELETED and where.fits(row)]
-                found.add(tally_of((row for row in own if where.covers(activity(row, latest))), by))
+                found.add(tally_of_rows([row for row in own if where.covers(activity(row, latest))], by))
             return found
 
     def sessions_at(self, paths: Collection[str]) -> dict[str, str]:

@@ -281,6 +281,21 @@ def lines(connection: sqlite3.Connection) -> Iterator[bytes]:
         yield raw + b"\n"
 
 
+def conditions_of_tally(
+    connection: sqlite3.Connection, where: Selection, without: Collection[str], latest: str
+) -> tuple[list[str], list[str | int]] | None:
+    """Return the conditions for the sessions that `tally` adds up, with their values; None if it cannot."""
+    if _has_uncounted(connection):
+        return None
+    if (where.since or where.until) and due_rows(connection, latest):
+        return None
+    conditions, values = ([], []) if where == EVERYTHING else _conditions(connection, where)
+    if without:  # in hexadecimal, because SQLite cuts off a text of JSON at the first NUL character
+        conditions.append("hex(session_id) NOT IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps([session_id.encode(errors="surrogatepass").hex().upper() for session_id in without]))
+    return conditions, values
+
+
 def tally(
     connection: sqlite3.Connection, where: Selection, by: "Sequence[GroupKey]", without: Collection[str], latest: str
 ) -> "Tally | None":
@@ -291,14 +306,10 @@ def tally(
     """
     from localstore.models.stats import Tally
 
-    if _has_uncounted(connection):
+    asked = conditions_of_tally(connection, where, without, latest)
+    if asked is None:
         return None
-    if (where.since or where.until) and due_rows(connection, latest):
-        return None
-    conditions, values = ([], []) if where == EVERYTHING else _conditions(connection, where)
-    if without:  # in hexadecimal, because SQLite cuts off a text of JSON at the first NUL character
-        conditions.append("hex(session_id) NOT IN (SELECT value FROM json_each(?))")
-        values.append(json.dumps([session_id.encode(errors="surrogatepass").hex().upper() for session_id in without]))
+    conditions, values = asked
     condition = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     statement = f"SELECT count(*) FROM session {condition}"  # noqa: S608 (no input)
     (sessions,) = connection.execute(statement, values).fetchone()

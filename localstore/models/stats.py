@@ -140,6 +140,8 @@ class Tally:
     """How many sessions are in each group."""
     numbers: dict[tuple[Key, str], list[int]]
     """The sums by group and model."""
+    left_out: tuple[str, ...] = ()
+    """The sessions whose days only their documents tell. Nothing here counts them."""
 
     def add(self, other: "Tally") -> None:
         """Add what was added up over other sessions, in the same groups."""
@@ -149,6 +151,7 @@ class Tally:
             self.sessions_in[key] = self.sessions_in.get(key, 0) + sessions
         for group, numbers in other.numbers.items():
             self.numbers[group] = _sum(self.numbers.get(group), numbers)
+        self.left_out += other.left_out
 
 
 Period = tuple[str, str, Mapping[str, list[int]]]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from localstore.errors import LocalstoreError
 from localstore.models.filter import Filter
+from localstore.models.stats import stats_of
 from localstore.storage.plain_session import read_plain
+from localstore.storage.storage import Storage
 from localstore.viewer.filters import Query
 
 if TYPE_CHECKING:
@@ -20,18 +22,20 @@ if TYPE_CHECKING:
     from localstore.storage.contract import SessionStorage
 
 _BY_DAY = 2000
-"""Days are counted in at most so many sessions: every document of them is read."""
+"""In how many sessions days are counted if every document must be read for that."""
 _DAYS = 62
 """Counts over a longer time are by month."""
 _TIMED = 500
 """The durations of runs come from so many of the newest sessions."""
-_TIMED_RUNS = 200
+_TIMED_RUNS = 50
+"""At most so many of each of them."""
 _QUICK = 0.05
 """What took less seconds is counted again whenever it is asked for."""
 _SHARE = 20
 """What took longer is counted again after so many times as long."""
 _MOST_REMEMBERED = 64
-_MOST_DOCUMENTS = 5000
+_MOST_DOCUMENTS = 1000
+"""Of how many sessions the durations are remembered: each run takes some hundred bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class Figures:
     has_prices: bool
     counted_at: float
     """When it was counted, in seconds since 1970."""
+    is_counting: bool = False
+    """Whether it is being counted again, so that there are newer figures soon."""
 
     @property
     def total(self) -> Counts:
@@ -75,8 +81,8 @@ class Remembered:
         """The result, when it was there, and how long it took."""
         self._under_way: set[Hashable] = set()
 
-    def get(self, key: Hashable, count: Callable[[], Any]) -> Any:
-        """Return the result of `count`, or the last one if it takes long."""
+    def get(self, key: Hashable, count: Callable[[], Any]) -> tuple[Any, bool]:
+        """Return the result of `count`, or the last one if it takes long, and whether a newer one is being counted."""
         now = time.monotonic()
         with self._lock:
             known = self._known.get(key)
@@ -84,8 +90,8 @@ class Remembered:
                 if now - known[1] > _SHARE * known[2] and key not in self._under_way:
                     self._under_way.add(key)
                     threading.Thread(target=self._again, args=(key, count), daemon=True).start()
-                return known[0]
-        return self._counted(key, count)
+                return known[0], key in self._under_way
+        return self._counted(key, count), False
 
     def _counted(self, key: Hashable, count: Callable[[], Any]) -> Any:
         began = time.monotonic()
@@ -121,22 +127,21 @@ class Counting:
 
     def number(self, where: Filter) -> int:
         """Return how many sessions match."""
-        number: int = self._remembered.get(("number", where), lambda: self._storage.count(where))
+        number: int
+        number, _ = self._remembered.get(("number", where), lambda: self._storage.count(where))
         return number
 
     def figures(self, query: Query, by: str = "") -> Figures:
         """Return the figures of the sessions that match. `by` is "day" to count days in however many sessions."""
         key = ("figures", tuple(query.pairs), by)
-        figures: Figures = self._remembered.get(key, lambda: self._figures(query.where, by))
-        return figures
+        figures: Figures
+        figures, is_counting = self._remembered.get(key, lambda: self._figures(query.where, by))
+        return replace(figures, is_counting=is_counting)
 
     def _figures(self, where: Filter, by: str) -> Figures:
         stats = self._storage.stats
-        unit, times = "month", None
-        if by == "day" or (by != "month" and self._storage.count(where) <= _BY_DAY):
-            times = stats(where, by=("day",), prices=self._prices)
-            if by == "day" or _days_in(times) <= _DAYS:
-                unit = "day"
+        times = None if by == "month" else self._days(where, is_asked_for=by == "day")
+        unit = "day" if times is not None and (by == "day" or _days_in(times) <= _DAYS) else "month"
         if unit == "month" or times is None:
             times = stats(where, by=("month",), prices=self._prices)
         models, users, entities = (
@@ -145,6 +150,14 @@ class Counting:
         return Figures(
             unit, times, models, users, entities, self._durations(where), self._prices is not None, time.time()
         )
+
+    def _days(self, where: Filter, *, is_asked_for: bool) -> Stats | None:
+        """Return the counts by day; None if too many documents would have to be read and nobody asked for it."""
+        if isinstance(self._storage, Storage) and (tally := self._storage._engine.tally_of_days(where)) is not None:
+            return stats_of(tally, ("day",), self._prices)
+        if is_asked_for or self._storage.count(where) <= _BY_DAY:
+            return self._storage.stats(where, by=("day",), prices=self._prices)
+        return None
 
     def _durations(self, where: Filter) -> tuple[Timed, ...]:
         found: list[Timed] = []

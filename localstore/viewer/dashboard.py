@@ -12,7 +12,7 @@ from localstore.exporting.html_text import escaped
 from localstore.models.figures import amount, counted, short_time
 from localstore.viewer.charts import bar_chart
 from localstore.viewer.filters import Query
-from localstore.viewer.frame import View
+from localstore.viewer.frame import View, load_again
 
 if TYPE_CHECKING:
     from localstore.models.stats import Counts, Stats
@@ -22,8 +22,8 @@ _ROWS = 20
 """How many lines a table shows before the rest is folded."""
 
 
-def dashboard_body(view: View, query: Query, figures: Figures) -> Iterator[str]:
-    """Yield the part of the dashboard that follows the filter."""
+def dashboard_body(view: View, query: Query, figures: Figures, by: str = "") -> Iterator[str]:
+    """Yield the part of the dashboard that follows the filter. `by` is the period that was asked for, if any was."""
     if query.problem:
         yield f'<p class="error" role="alert">{escaped(query.problem)}</p>\n'
     total = figures.total
@@ -54,10 +54,10 @@ def dashboard_body(view: View, query: Query, figures: Figures) -> Iterator[str]:
         }
         yield bar_chart("Duration of a run", labels, quantiles, short_time, stacked=False)
     yield "</div>\n"
-    if figures.unit == "month":
-        address = view.links.query("dashboard", [*query.pairs, ("by", "day")])
-        if not view.is_static:
-            yield f'<p class="pages"><a href="{escaped(address)}">Count by day</a>, which reads every document.</p>\n'
+    if not view.is_static:
+        other = "day" if figures.unit == "month" else "month"
+        address = view.links.query("dashboard", [*query.pairs, ("by", other)])
+        yield f'<p class="pages"><a href="{escaped(address)}">By {other}</a></p>\n'
     yield "</section>\n"
     tables: tuple[tuple[str, str, Stats, Callable[[Timed], str]], ...] = (
         ("model", "Model", figures.models, lambda timed: timed.model),
@@ -74,9 +74,13 @@ def dashboard_body(view: View, query: Query, figures: Figures) -> Iterator[str]:
         problems = f'<a href="{escaped(view.links.page("problems"))}">Problems</a>'
         yield f'<p class="notice">{unreadable} cannot be read: the last known counts are used. See {problems}.</p>\n'
     local = datetime.fromtimestamp(figures.counted_at).astimezone()
+    counting = ""
+    if figures.is_counting:
+        again = view.links.query("dashboard", [*query.pairs, *([("by", by)] if by else [])])
+        counting = f", and being counted again{load_again(again)}"
     yield (
-        f'<p class="notice">Counted at {local:%H:%M:%S}. Days and months are in UTC. Durations are those of the newest '
-        "500 sessions that match.</p>\n"
+        f'<p class="notice">Counted at {local:%H:%M:%S}{counting}. Days and months are in UTC. Durations are those of '
+        "the last 50 runs of the newest 500 sessions that match.</p>\n"
     )
 
 

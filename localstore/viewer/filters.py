@@ -9,7 +9,7 @@ from localstore.exporting.html_text import escaped
 from localstore.models.filter import ARCHIVED, STATUSES, Filter
 from localstore.models.schema import KINDS, RATINGS
 from localstore.models.session_info import SORT_KEYS, SortKey
-from localstore.viewer.frame import View
+from localstore.viewer.frame import FILTERS, View
 
 _TEXTS = {
     "user": "User",
@@ -105,7 +105,7 @@ def filter_bar(view: View, query: Query, page: str, *, has_search: bool = True) 
     opened = " open" if number else ""
     label = f"More filters ({number})" if number else "More filters"
     return (
-        f'<search><form class="filters" id="filters" method="get" action="{escaped(view.links.page(page))}"{live}>'
+        f'<search><form class="filters" id="{FILTERS}" method="get" action="{escaped(view.links.page(page))}"{live}>'
         f'<div class="row">{search}{"".join(shown)}<button>Show</button></div>'
         f'<details class="plain"{opened}><summary>{label}</summary><div class="row">{"".join(more)}</div></details>'
         "</form></search>\n"

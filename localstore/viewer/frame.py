@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from localstore.exporting.html_text import escaped
 from localstore.viewer.links import Links
 
+FILTERS, AGAIN = "filters", "again"
+"""The ids of what loads the results alone: the form of the filter, and `load_again`."""
 HTMX_CONFIG = (
     '{"includeIndicatorStyles":false,"allowEval":false,"allowScriptTags":false,"selfRequestsOnly":true,'
     '"historyCacheSize":0,"refreshOnHistoryMiss":true,"scrollIntoViewOnBoost":false}'
@@ -76,6 +78,14 @@ def page(
         f'{navigation}</nav><span class="store" title="The store"><bdi>{escaped(view.store)}</bdi></span></header>\n'
         f'<main id="main" tabindex="-1">\n<div id="notice" role="status">{notice}</div>\n{"".join(body)}</main>\n'
         f"{'' if view.is_static else _KEYS}</body>\n</html>\n"
+    )
+
+
+def load_again(address: str) -> str:
+    """Return an element that soon loads the results of the page again, unless somebody changes the filter."""
+    return (
+        f'<span id="{AGAIN}" hx-get="{escaped(address)}" hx-trigger="load delay:1s" hx-target="#results" '
+        'hx-sync="#filters:abort"></span>'
     )
 
 

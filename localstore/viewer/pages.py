@@ -22,13 +22,13 @@ from localstore.viewer.comparison import comparison_body
 from localstore.viewer.counting import Counting
 from localstore.viewer.dashboard import dashboard_body
 from localstore.viewer.filters import Query, filter_bar, number_in, read_query
-from localstore.viewer.frame import View, page
+from localstore.viewer.frame import AGAIN, FILTERS, View, page
 from localstore.viewer.links import Links
 from localstore.viewer.notices import notice
 from localstore.viewer.problems import problems_body
 from localstore.viewer.reading import page_of_sessions, read_existing, read_part, run_number
 from localstore.viewer.searching import Found, Searching
-from localstore.viewer.session_list import AGAIN, EXPORTS, results, selection_bar
+from localstore.viewer.session_list import EXPORTS, results, selection_bar
 from localstore.viewer.session_page import FIRST, MORE, earlier_fragment, session_body
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Pages:
             more = view.links.query("", [*query.pairs, (name, following)]) if following else ""
             total = None if after or skip else self._counting.number(query.where)
         shown = "".join(results(view, query, infos, found, more, total))
-        if request.headers.get("hx-trigger") in ("filters", AGAIN):
+        if _asks_for_results(request):
             return HTMLResponse(shown)
         live = view.links.query("live", query.pairs)
         body = [
@@ -169,14 +169,16 @@ class Pages:
     def dashboard(self, request: Request) -> Response:
         """What was used, by time, model, user and entity."""
         view, query = self.view(request), read_query(request.query_params.multi_items())
-        figures = self._counting.figures(query, request.query_params.get("by", ""))
+        by = request.query_params.get("by", "")
+        by = by if by in ("day", "month") else ""
+        shown = "".join(dashboard_body(view, query, self._counting.figures(query, by), by))
+        if _asks_for_results(request):
+            return HTMLResponse(shown)
         body = [
             "<h1>Dashboard</h1>\n",
             filter_bar(view, query, "dashboard", has_search=False),
-            f'<div id="results">{"".join(dashboard_body(view, query, figures))}</div>\n',
+            f'<div id="results">{shown}</div>\n',
         ]
-        if request.headers.get("hx-trigger") == "filters":
-            return HTMLResponse(body[-1].removeprefix('<div id="results">').removesuffix("</div>\n"))
         return HTMLResponse(page(view, "Dashboard", body, place="dashboard"), 400 if query.problem else 200)
 
     def compare(self, request: Request) -> Response:
@@ -229,6 +231,11 @@ class Pages:
             back += f'<p><a href="{escaped(view.links.page("problems"))}">Problems of the store</a></p>'
         body = f'<h1>That did not work</h1>\n<p class="error" role="alert">{escape(text)}</p>\n{back}\n'
         return HTMLResponse(page(view, "That did not work", [body], place="problem"), status)
+
+
+def _asks_for_results(request: Request) -> bool:
+    """Return whether a page that is open asks for its results alone."""
+    return request.headers.get("hx-trigger") in (FILTERS, AGAIN)
 
 
 def _needed(request: Request, name: str) -> str:

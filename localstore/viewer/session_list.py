@@ -12,7 +12,7 @@ from localstore.models.excerpt import one_line
 from localstore.models.figures import amount, counted, short_time
 from localstore.viewer.controls import hidden_csrf
 from localstore.viewer.filters import Query
-from localstore.viewer.frame import View, moment
+from localstore.viewer.frame import View, load_again, moment
 from localstore.viewer.searching import MOST_HITS, Found
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ EXPORTS = {
     "openai-jsonl": "Examples for fine-tuning",
     "atif": "ATIF trajectories",
 }
-AGAIN = "again"
-"""The id of what loads the results again, once a search knows more."""
 _COLUMNS = ("Title", "User", "Tags", "Runs", "Tokens", "Time", "Activity", "Last active")
 
 
@@ -196,11 +194,7 @@ def _freshness(view: View, query: Query, found: Found) -> str:
     text = f". What other programs edited is found up to {local:%H:%M:%S}"
     if not found.is_comparing:
         return f"{text}."
-    again = escaped(view.links.query("", query.pairs))
-    return (
-        f'{text}; newer edits are being looked for.<span id="{AGAIN}" hx-get="{again}" hx-trigger="load delay:1s" '
-        'hx-target="#results" hx-sync="#filters:abort"></span>'
-    )
+    return f"{text}; newer edits are being looked for.{load_again(view.links.query('', query.pairs))}"
 
 
 def selection_bar(view: View) -> str:

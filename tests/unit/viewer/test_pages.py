@@ -123,7 +123,7 @@ def test_any_id_has_a_page(tmp_path: Path, session_id: str) -> None:
 
 def test_what_takes_long_is_counted_again_in_the_background() -> None:
     remembered, results = Remembered(), iter(range(10))
-    assert [remembered.get("quick", lambda: next(results)) for _ in range(3)] == [0, 1, 2]
+    assert [remembered.get("quick", lambda: next(results)) for _ in range(3)] == [(0, False), (1, False), (2, False)]
 
 
 def test_the_dashboard_counts_days_models_and_durations(storage: JsonStorage) -> None:
