@@ -72,7 +72,7 @@ def test_documents_are_read_where_the_index_does_not_tell_the_day(filled: Storag
     assert calls == [(1, 1)]  # the fork of a session: its runs are older than itself
     calls.clear()
     days(storage, Filter())
-    assert len(calls) == 4  # and "two days", "two months", and "tagged": its tag was added on another day
+    assert len(calls) == 3  # and "two days" and "two months"
 
 
 def test_a_long_session_is_counted_in_parts(filled: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
