@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from localstore.databases.backend import TRASH, Entry, Stored, text_of
+from localstore.databases.backend import TRASH, Stored, text_of
 from localstore.engine.document_merge import merge_documents
 from localstore.format.document import ParsedDocument, convert_layout, parse_document, parse_strictly
 from localstore.format.json_layout import LAYOUT
@@ -31,11 +31,7 @@ if TYPE_CHECKING:
 
 def document_of(stored: Stored) -> bytes:
     """Return the document that the session would have in a folder."""
-    return _document(stored.header, stored.entries)
-
-
-def _document(header: Entry, entries: list[Entry]) -> bytes:
-    return LAYOUT.assemble(LAYOUT.head(header), [LAYOUT.entry(entry) for entry in entries])
+    return LAYOUT.document(stored.header, stored.entries)
 
 
 @dataclass(slots=True)
@@ -59,7 +55,7 @@ class DocumentEdit:
         """Write the changes from `base` to `mine`. Another attempt recognises what an earlier one wrote."""
         stored = change.entries()
         theirs = parse_document(
-            _document(change.header(), [one.entry for one in stored]), LAYOUT, document_name(self.session_id)
+            LAYOUT.document(change.header(), [one.entry for one in stored]), LAYOUT, document_name(self.session_id)
         )
         if theirs.raw == self.base.raw:
             merged, keys = self.mine, dict[str, Key | None]()

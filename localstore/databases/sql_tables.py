@@ -22,6 +22,7 @@ from sqlalchemy import (
     column,
     table,
 )
+from sqlalchemy import text as sql_text
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.types import VARBINARY, TypeDecorator, TypeEngine
@@ -106,6 +107,11 @@ class Tables:
         def session_id() -> Column[Any]:
             return key_column("session_id", nullable=False)
 
+        def where_given(index: str, *columns: str, given: str) -> Index:
+            """Return an index of the rows that have a value in a column, where the database has such indexes."""
+            condition = sql_text(f"{given} IS NOT NULL")
+            return Index(f"{name}_{index}", *columns, postgresql_where=condition, sqlite_where=condition)
+
         self.sessions = Table(
             name,
             metadata,
@@ -122,8 +128,8 @@ class Tables:
             Column("facts", text, nullable=False),
             Index(f"{name}_by_time", "active_at", "session_id"),
             Index(f"{name}_of_user", "user_id", "active_at", "session_id"),
-            Index(f"{name}_of_entity", "entity_id", "active_at", "session_id"),
-            Index(f"{name}_by_name", "name"),
+            where_given("of_entity", "entity_id", "active_at", "session_id", given="entity_id"),
+            where_given("by_name", "name", given="name"),
         )
         number: list[Any] = [Column("number", Integer, primary_key=True)] if self.is_sqlite else []
         words: list[Any] = [Column("words", TSVECTOR)] if self.is_postgres else []
@@ -139,7 +145,7 @@ class Tables:
             Column("content", text, nullable=False),
             *words,
             place if self.is_sqlite else PrimaryKeyConstraint("session_id", "position"),
-            Index(f"{name}_run", "session_id", "run_id", "position"),
+            where_given("run", "session_id", "run_id", "position", given="run_id"),
             Index(f"{name}_newest", "created_at", "session_id", "position"),
             *([Index(f"{name}_search", "words", postgresql_using="gin")] if self.is_postgres else []),
             sqlite_autoincrement=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from localstore.databases.backend import StoredEntry
-from localstore.format.words import composed, words
+from localstore.format.words import Words, composed
 
 ANYTHING = "*"
 """Stands for all words of an entry that has too many. No word is written like this."""
@@ -25,10 +25,9 @@ def words_of(one: StoredEntry, longest: int) -> list[str]:
 
     They are sorted.
     """
-    found: set[str] = set()
-    for text in one.texts:
-        found.update(words(composed(text.text)).forms)
-    if max(map(len, found), default=0) > longest:
+    text = composed("\n".join([found.text for found in one.texts]))
+    found = {*Words(text).forms}
+    if len(text) > longest and max(map(len, found), default=0) > longest:
         found = {form[:longest] for form in found}
     may_be_too_many = len(found) * (4 * longest + _EXTRA) > _MOST_BYTES
     if may_be_too_many and sum(len(form.encode()) + _EXTRA for form in found) > _MOST_BYTES:

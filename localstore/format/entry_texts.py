@@ -11,6 +11,15 @@ TextField = Literal[
 ]  # fmt: skip
 
 
+_LAST_TEXTS: tuple[tuple[str, TextField], ...] = (
+    ("output", "output"),
+    ("session_summary", "summary"),
+    ("rating_note", "rating note"),
+    ("error", "error"),
+)
+"""The keys of a run with texts that come after its messages, and what these are."""
+
+
 class FoundText(NamedTuple):
     """A text of a session, and where it is."""
 
@@ -50,7 +59,8 @@ def entry_texts(entry: dict[str, Any]) -> list[FoundText]:
 
 
 def _run_texts(run: dict[str, Any]) -> Iterator[FoundText]:
-    yield FoundText(_flat(run.get("input")), "input")
+    if run.get("input") is not None:
+        yield FoundText(_flat(run["input"]), "input")
     yield from _message_texts(run.get("messages"))
     for member in _mappings(run.get("member_runs")):
         for text in _run_texts(member):
@@ -59,10 +69,9 @@ def _run_texts(run: dict[str, Any]) -> Iterator[FoundText]:
         yield FoundText(_flat(step.get("name")), "step")
         for text in _run_texts({**step, "session_summary": None}):
             yield FoundText(text.text, "step", text.role)
-    yield FoundText(_flat(run.get("output")), "output")
-    yield FoundText(_flat(run.get("session_summary")), "summary")
-    yield FoundText(_flat(run.get("rating_note")), "rating note")
-    yield FoundText(_flat(run.get("error")), "error")
+    for key, field in _LAST_TEXTS:
+        if run.get(key) is not None:
+            yield FoundText(_flat(run[key]), field)
 
 
 def _message_texts(messages: Any) -> Iterator[FoundText]:

@@ -66,6 +66,10 @@ class JsonLayout:
             return head.removesuffix(b"\n") + b"]\n}\n"
         return head + self.separator.join(entries) + self.end
 
+    def document(self, header: dict[str, Any], entries: list[dict[str, Any]]) -> bytes:
+        """Return a whole document: what `assemble` returns for its head and its entries."""
+        return orjson.dumps({"$schema": SCHEMA, **header, "history": entries}, option=orjson.OPT_INDENT_2) + b"\n"
+
     def entry_starts(self, raw: bytes, begin: int) -> list[int]:
         """Return the offsets of the lines in `raw` that start an entry, from `begin`, the start of a line, on."""
         return find_lines(raw, _START, begin)

@@ -56,6 +56,10 @@ class YamlLayout:
             return head + b" []\n" + self.end
         return head + b"".join(entries) + self.end
 
+    def document(self, header: dict[str, Any], entries: list[dict[str, Any]]) -> bytes:
+        """Return a whole document: what `assemble` returns for its head and its entries."""
+        return self.assemble(self.head(header), [self.entry(entry) for entry in entries])
+
     def entry_starts(self, raw: bytes, begin: int) -> list[int]:
         """Return the offsets of the lines in `raw` that start an entry, from `begin`, the start of a line, on."""
         return find_lines(raw, _START, begin)

@@ -1,7 +1,7 @@
 """Copy sessions from one store to another. A store is a folder or a database; each is a `Side` of the copy."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, Protocol
 
@@ -21,6 +21,7 @@ from localstore.errors import (
     reason,
 )
 from localstore.format.values import json_equal
+from localstore.maintenance.copy_results import Copied, Difference, NotCopied
 from localstore.models.filter import Filter
 from localstore.models.progress import Progress
 
@@ -72,6 +73,10 @@ class Form:
         return digest_of(map(orjson.dumps, [self.header, *self.entries]))
 
 
+_Read = tuple[str, Form | LocalstoreError | PermissionError | None]
+"""The id of a session, and what `Source.read` yields for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A session that may be copied, as its store lists it.
@@ -83,30 +88,6 @@ class Listed:
     revision: Revision | None
     size: int
     problem: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Something that both stores have in different forms. The target now has the form that `taken` says.
-
-    `into` says which store is the target, in the words of the person who copies or merges.
-    """
-
-    session_id: str
-    what: str
-    taken: Literal["source", "target"]
-    into: Literal["the other store", "this store"] = "the other store"
-
-    def __str__(self) -> str:
-        what, target = f"session {self.session_id!r}: {self.what} is different in both stores.", self.into.capitalize()
-        if self.taken == "target":
-            return f"{what} {target} keeps its form."
-        source = "this one" if self.into == "the other store" else "the other one"
-        return f"{what} {target} gets the form of {source}, and sets its own aside for rescue."
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields."""
-        return {"session_id": self.session_id, "what": self.what, "taken": self.taken}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,53 +154,6 @@ class Copyable(Protocol):
     def _copy_side(self) -> Side: ...
 
 
-@dataclass(frozen=True, slots=True)
-class NotCopied:
-    """A session or a file that was not copied, and why."""
-
-    problem: str
-    session_id: str | None = None
-    path: str | None = None
-
-    def __str__(self) -> str:
-        return self.problem if self.session_id is None else f"session {self.session_id!r}: {self.problem}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields that have a value."""
-        values = {"session_id": self.session_id, "path": self.path, "problem": self.problem}
-        return {name: value for name, value in values.items() if value is not None}
-
-
-class Transferred:
-    """What the results of a copy and of a merge share. Both have `differences` and `skipped`."""
-
-    __slots__: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        lists = {name: [one.as_dict() for one in values[name]] for name in ("differences", "skipped")}
-        return {**values, **lists}
-
-
-@dataclass(slots=True)
-class Copied(Transferred):
-    """The result of a copy.
-
-    `added` and `extended` are the ids of the sessions that are new in the other store, and of those that got something
-    new there. `unchanged` is the number of sessions of which it had everything. `runs` is the number of runs that are
-    new or longer there. `differences` names what both stores had in different forms, and `skipped` what was not copied.
-    """
-
-    dry_run: bool
-    added: list[str] = field(default_factory=list)
-    extended: list[str] = field(default_factory=list)
-    unchanged: int = 0
-    runs: int = 0
-    differences: list[Difference] = field(default_factory=list)
-    skipped: list[NotCopied] = field(default_factory=list)
-
-
 def copy(
     source: Source, target: Side, where: Filter, *, dry_run: bool = False, progress: Progress | None = None
 ) -> Copied:
@@ -247,9 +181,9 @@ class _Copy:
             self._done.skipped.append(NotCopied(problem, path=path))
         try:
             count = 0
-            for number, batch in enumerate(_batches(listed), 1):
-                self._copy([one for one in batch if not self._is_broken(one)])
-                count += len(batch)
+            for number, (size, found) in enumerate(self._read_ahead(_batches(listed)), 1):
+                self._copy(found)
+                count += size
                 if progress is not None:
                     progress(count, len(listed))
                 if not self._done.dry_run and number % _RECORDED == 0:
@@ -271,14 +205,37 @@ class _Copy:
             self._done.skipped.append(NotCopied(one.problem, one.session_id))
         return one.problem is not None
 
-    def _copy(self, batch: Sequence[Listed]) -> None:
-        """Copy some sessions."""
+    def _read_ahead(self, batches: Iterable[list[Listed]]) -> Iterator[tuple[int, list[_Read]]]:
+        """Yield the size of each batch and its sessions that may have something new.
+
+        The next batch is read in another thread meanwhile: a database takes its time.
+        """
+        from concurrent.futures import Future, ThreadPoolExecutor
+
+        coming: tuple[int, Future[list[_Read]]] | None = None
+        with ThreadPoolExecutor(1) as thread:
+            for batch in batches:
+                ids = self._pending([one for one in batch if not self._is_broken(one)])
+                before, coming = coming, (len(batch), thread.submit(self._read, ids))
+                if before is not None:
+                    yield before[0], before[1].result()
+            if coming is not None:
+                yield coming[0], coming[1].result()
+
+    def _read(self, session_ids: list[str]) -> list[_Read]:
+        return [*zip(session_ids, self._source.read(session_ids), strict=True)]
+
+    def _pending(self, batch: Sequence[Listed]) -> list[str]:
+        """Return the ids of the sessions that the record does not know as the same on both sides."""
         there = self._target.revisions(one.session_id for one in batch if self._record.has_source(one))
-        pending = [one for one in batch if not self._record.is_same(one, there.get(one.session_id))]
+        pending = [one.session_id for one in batch if not self._record.is_same(one, there.get(one.session_id))]
         self._done.unchanged += len(batch) - len(pending)
+        return pending
+
+    def _copy(self, found: Iterable[_Read]) -> None:
+        """Copy some sessions."""
         forms = []
-        ids = [one.session_id for one in pending]
-        for session_id, form in zip(ids, self._source.read(ids), strict=True):
+        for session_id, form in found:
             if isinstance(form, Exception):
                 self._skip(session_id, form)
             elif form is not None:  # otherwise the session was deleted meanwhile

@@ -8,15 +8,13 @@ from localstore.disk.document_file import DocumentFile
 from localstore.engine.engine import Engine
 from localstore.engine.merge import Version, merge
 from localstore.errors import LocalstoreError
+from localstore.maintenance.copy_results import Difference, NotCopied, Transferred
 from localstore.maintenance.copying import (
-    Difference,
     Form,
     Listed,
-    NotCopied,
     Revision,
     Side,
     Source,
-    Transferred,
     copy,
 )
 from localstore.models.filter import Filter

@@ -20,7 +20,8 @@ from localstore.storage.arguments import UNSET, Unset
 
 if TYPE_CHECKING:
     from localstore.disk.trash_folder import Trashed
-    from localstore.maintenance.copying import Copied, Copyable, Side
+    from localstore.maintenance.copy_results import Copied
+    from localstore.maintenance.copying import Copyable, Side
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
     from localstore.maintenance.prune import Pruned

@@ -23,7 +23,8 @@ from localstore.storage.arguments import (
 from localstore.storage.async_twins import async_twin
 
 if TYPE_CHECKING:
-    from localstore.maintenance.copying import Copied, Copyable, Side
+    from localstore.maintenance.copy_results import Copied
+    from localstore.maintenance.copying import Copyable, Side
     from localstore.maintenance.prune import Pruned
     from localstore.maintenance.trash import Removal
     from localstore.models.progress import Progress

@@ -193,7 +193,7 @@ def _with_document(form: Form, raw: bytes, layout: Layout, path: str) -> Form:
     """
     document = (layout.suffix, raw)
     try:
-        is_ours = layout.assemble(layout.head(form.header), [layout.entry(entry) for entry in form.entries]) == raw
+        is_ours = layout.document(form.header, form.entries) == raw
     except orjson.JSONEncodeError:
         parse_strictly(raw, layout, path)  # raises the error that says so
         raise

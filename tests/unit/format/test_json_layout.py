@@ -149,3 +149,13 @@ def test_a_decimal_that_denotes_the_same_number_is_accepted(text: str) -> None:
 def test_values_that_a_rewrite_keeps_are_accepted() -> None:
     text = '\ufeff{"a": 18446744073709551615, "b": -9223372036854775808, "c": 1.5, "d": {"a": null}}'
     assert JSON.parse_strict(text.encode()) == json.loads(text.removeprefix("\ufeff"))
+
+
+def test_a_whole_document_is_its_head_and_its_entries() -> None:
+    header = {"session_id": "s", "metadata": {"a": [], "b": {}}}
+    messages = [{"role": "user", "content": "hi\n"}]
+    history: list[dict[str, Any]] = [{"type": "run", "messages": messages}, {"type": "update"}]
+    for count in (0, 2):
+        entries = history[:count]
+        parts = JSON.assemble(JSON.head(header), [JSON.entry(entry) for entry in entries])
+        assert JSON.document(header, entries) == parts

@@ -11,7 +11,8 @@ import pytest
 
 from localstore import Filter, JsonStorage, Message, Run, YamlStorage
 from localstore.disk import filesystem
-from localstore.maintenance.copying import Copied, Form
+from localstore.maintenance.copy_results import Copied
+from localstore.maintenance.copying import Form
 from tests.unit.raw import answered, parse, rescued, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
