@@ -238,6 +238,10 @@ class Backend(Protocol):
         """Return the rows of those of these sessions that exist, in any order."""
         ...
 
+    def rows_with_run(self, run_id: str) -> list[IndexRow]:
+        """Return the rows of the sessions that have a run with this id, in any order. All entries may be searched."""
+        ...
+
     def read_many(self, session_ids: Sequence[str]) -> dict[str, Stored]:
         """Return those of these sessions that exist, with all entries and without `stateful`, as at one moment."""
         ...

@@ -144,6 +144,15 @@ class MongoBackend:
     def rows(self, session_ids: Sequence[str]) -> list[IndexRow]:
         return [row for some in parts([*session_ids]) for _, row in self._rows({"_id": {"$in": some}})]
 
+    def rows_with_run(self, run_id: str) -> list[IndexRow]:
+        def ids(database: Database[Document], snapshot: ClientSession) -> list[str]:
+            found = Collections(database, self._name).entries.find(
+                {"run_id": run_id}, {"session_id": 1}, session=snapshot
+            )
+            return [*{one["session_id"]: None for one in found}]
+
+        return self.rows(self._client.read(ids))
+
     def read_many(self, session_ids: Sequence[str]) -> dict[str, Stored]:
         def read(database: Database[Document], snapshot: ClientSession) -> dict[str, Stored]:
             of = Collections(database, self._name)

@@ -232,10 +232,14 @@ class SessionChange:
 
     def take_out(self, position: int, reason: str) -> str:
         """Remove a run, keep it aside, and return the name under which it is kept."""
-        entry = self.entry(position)
-        name = self.set_aside(reason, [self._read[position].text], entry["run_id"])
-        self.change(with_removal(self.header(), [entry["run_id"]]), {position: None}, [])
+        name = self.keep_aside(position, reason)
+        self.change(with_removal(self.header(), [self.entry(position)["run_id"]]), {position: None}, [])
         return name
+
+    def keep_aside(self, position: int, reason: str) -> str:
+        """Keep a copy of a run aside, and return the name under which it is kept."""
+        entry = self.entry(position)
+        return self.set_aside(reason, [self._read[position].text], entry["run_id"])
 
     def _position(self, run_id: str) -> int | None:
         """Return the position of a run: that of its unfinished form or, without one, its newest."""

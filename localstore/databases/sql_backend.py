@@ -153,6 +153,13 @@ class SqlBackend:
             found += connection.execute(select(sessions.facts).where(sessions.session_id.in_(some))).scalars()
         return found
 
+    def rows_with_run(self, run_id: str) -> list[IndexRow]:
+        entries, sessions = self._tables.entries.c, self._tables.sessions.c
+        of_run = select(entries.session_id).where(entries.run_id == key(run_id))
+        return [
+            orjson.loads(facts) for (facts,) in self._all(select(sessions.facts).where(sessions.session_id.in_(of_run)))
+        ]
+
     def read_many(self, session_ids: Sequence[str]) -> dict[str, Stored]:
         return self._connections.read(partial(self._whole, session_ids=session_ids))
 

@@ -43,7 +43,8 @@ def project_name(framework: str, project_key: str) -> str:
 
 
 class Transcripts:
-    """Keeps transcripts in a storage: each one is a session, and those of subagents are its sub-sessions.
+    """Keeps transcripts in a storage: each one is a session, and those of subagents are its sub-sessions. A caller may
+    also make all of them sub-sessions of another session, with which they are deleted, restored and copied.
 
     An entry is an item, whose id is the entry's `uuid`. An entry whose `uuid` is stored already is ignored; one without
     a `uuid` is always added.
@@ -55,11 +56,16 @@ class Transcripts:
         self._user_id = user_id
 
     def append(
-        self, key: TranscriptKey, entries: Iterable[Entry], change: Callable[[State, list[Entry]], State] | None = None
+        self,
+        key: TranscriptKey,
+        entries: Iterable[Entry],
+        change: Callable[[State, list[Entry]], State] | None = None,
+        part_of: str | None = None,
     ) -> None:
         """Add entries in their order: all of them, or none.
 
-        `change` returns the new state of the session for the old one and the entries that are new.
+        `change` returns the new state of the session for the old one and the entries that are new. A new transcript is
+        a sub-session of `part_of` or, without that, of its main transcript.
         """
         unique: dict[str, Item] = {}
         for entry in entries:
@@ -84,7 +90,7 @@ class Transcripts:
                     new,
                     user_id=self._user_id,
                     entity_id=key.project_key,
-                    part_of=key.main if key.subpath else None,
+                    part_of=part_of or (key.main if key.subpath else None),
                     expected_revision=revision,
                 )
             except Conflict:
@@ -105,14 +111,18 @@ class Transcripts:
     def sessions(self, framework: str, project_key: str) -> list[tuple[str, SessionInfo]]:
         """Return the ids of the sessions of a project that have a main transcript, with what a listing says of them."""
         begins = project_name(framework, project_key)
-        where = Filter(entity=project_key, sub_sessions=False, user=self._user_id)
-        found = self._storage.list_sessions(where=where)
-        return [(plain_name(one.session_id[len(begins) :]), one) for one in found if one.session_id.startswith(begins)]
+        found = self._storage.list_sessions(where=Filter(entity=project_key, user=self._user_id))
+        names = [(one.session_id[len(begins) :], one) for one in found if one.session_id.startswith(begins)]
+        return [(plain_name(name), one) for name, one in names if "/" not in name]
 
     def subpaths(self, key: TranscriptKey) -> list[str]:
         """Return the paths of the subagents' transcripts of a session."""
         begins = f"{key.main}/"
-        found = self._storage.sub_sessions(key.main, user_id=self._user_id)
+        main = self._storage.read(key.main, user_id=self._user_id, last_runs=0)
+        if main is None:  # nothing says whose sub-sessions they are
+            found = self._storage.list_sessions(where=Filter(entity=key.project_key, user=self._user_id))
+        else:
+            found = self._storage.sub_sessions(main.part_of or key.main, user_id=self._user_id)
         return sorted(one.session_id[len(begins) :] for one in found if one.session_id.startswith(begins))
 
     def delete(self, key: TranscriptKey) -> bool:

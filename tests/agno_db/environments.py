@@ -14,7 +14,10 @@ OLDEST, NEWEST = "2.0.0", "3.1.10"
 _BETWEEN = ("2.2.13", "2.3.26", "2.5.17", "2.9.0", "3.0.11") if IS_LONG else ("2.5.17",)
 RELEASES = (OLDEST, *_BETWEEN, NEWEST)
 """The oldest and the newest supported release, and some between them."""
-_NEEDS = ("fastapi", "openai", "sqlalchemy[asyncio]", "python-multipart", "orjson", "filelock", "pydantic", "PyYAML")
+_NEEDS = (
+    *("fastapi", "openai", "sqlalchemy[asyncio]", "python-multipart", "orjson", "filelock", "pydantic", "PyYAML"),
+    *("psycopg[binary]", "pymongo"),
+)
 
 
 def run_inside(

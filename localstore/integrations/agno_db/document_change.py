@@ -1,14 +1,9 @@
 """Collect and apply the changes that one write of agno makes to a document: new runs, replaced runs, new state."""
 
-import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from localstore.disk import rescue_folder
-from localstore.engine.engine import Engine
-from localstore.engine.open_document import Recent
-from localstore.engine.transaction import Transaction
 from localstore.format.agno_db.history import extract_system, refer_to_history
 from localstore.format.agno_db.runs import contains_run, in_order
 from localstore.format.document import newest_state, order_header
@@ -17,30 +12,27 @@ from localstore.format.values import json_equal
 from localstore.integrations.agno_db.waiting_runs import WaitingRuns
 from localstore.models.schema import SESSION_KEYS
 from localstore.models.times import now
-
-_PLAIN_ID = re.compile(r"[0-9A-Za-z_-]+\Z")
-"""An id that contains no characters that are escaped in a document."""
+from localstore.storage.session_edit import OpenSession
 
 
 class DocumentChange:
     """Collects changes to one document; `apply` writes them. Parses each entry of the document at most once."""
 
-    def __init__(self, engine: Engine, transaction: Transaction | None, waiting: WaitingRuns) -> None:
-        """`transaction` is the open document. It is None for a new document, which the caller creates from `added`."""
-        self._engine = engine
+    def __init__(self, document: OpenSession | None, waiting: WaitingRuns) -> None:
+        """`document` is open. It is None for a new document, which the caller creates from `added`."""
         self._waiting = waiting
-        self._transaction = transaction
+        self._document = document
         self._entries: dict[int, dict[str, Any]] = {}
         self.added: list[dict[str, Any]] = []
         self._replaced: dict[int, dict[str, Any] | None] = {}
-        self._finished: tuple[Recent, dict[str, Any]] | None = None
-        self._lost: list[dict[str, Any]] = []
-        """The replaced runs with messages that would be lost."""
+        self._finished: tuple[int, dict[str, Any]] | None = None
+        self._lost: list[int] = []
+        """The places of replaced runs with messages that would be lost."""
 
     @property
-    def _open(self) -> Transaction:
-        assert self._transaction is not None  # noqa: S101 (for the type checker)
-        return self._transaction
+    def _open(self) -> OpenSession:
+        assert self._document is not None  # noqa: S101 (for the type checker)
+        return self._document
 
     @cached_property
     def header(self) -> dict[str, Any]:
@@ -50,39 +42,25 @@ class DocumentChange:
     @cached_property
     def current(self) -> dict[str, Any]:
         """The newest state of the session, including the changes collected so far."""
-        if self._transaction is None:
+        if self._document is None:
             return {}
-        row = self._transaction.row
+        row = self._document.row
         if row.get("other_layout"):
-            return newest_state(self._transaction.whole().entries)
-        return {name: self.entry(Recent(at, False)).get(name) for name, at in row.get("offsets", {}).items()}
+            return newest_state(self._document.whole().entries)
+        return {name: self.entry(place).get(name) for name, place in row.get("offsets", {}).items()}
 
-    def entry(self, run: Recent) -> dict[str, Any]:
-        """Return the entry of a run in the document. The caller must not change it."""
-        if run.offset not in self._entries:
-            self._entries[run.offset] = self._open.entry(run)
-        return self._entries[run.offset]
+    def entry(self, place: int) -> dict[str, Any]:
+        """Return the entry at a place in the document. The caller must not change it."""
+        if place not in self._entries:
+            self._entries[place] = self._open.entry(place)
+        return self._entries[place]
 
-    def find(self, run_id: str, *, far: bool = True) -> Recent | None:
-        """Return the position of a run in the document, or None if it is not found.
+    def find(self, run_id: str, *, far: bool = True) -> int | None:
+        """Return the place of a run in the document, or None if it is not found.
 
-        If `far` is false, only the last entries and the unfinished runs are searched.
+        Without `far`, only the last entries and the unfinished runs need to be searched.
         """
-        if self._transaction is None:
-            return None
-        row = self._transaction.row
-        if not row.get("other_layout"):
-            if (recent := self._engine.runs.recent(self._transaction).get(run_id)) is not None:
-                return recent
-            if (offset := row.get("unfinished_offsets", {}).get(run_id)) is not None:
-                return Recent(offset, True)
-            if not far or (_PLAIN_ID.match(run_id) and run_id.encode() not in self._transaction.file.read_all()):
-                return None
-        parsed = self._transaction.whole()
-        for offset, entry in zip(parsed.starts, parsed.entries, strict=True):
-            if entry.get("run_id") == run_id:
-                return Recent(offset, entry.get("status") == "unfinished")
-        return None
+        return None if self._document is None else self._document.place_of(run_id, far=far)
 
     def add(self, entry: dict[str, Any], index: int | None = None) -> None:
         """Add a run after the last entry. Copies `entry` and does not change it.
@@ -91,7 +69,7 @@ class DocumentChange:
         """
         entry = dict(entry)
         runs = sum(added["type"] == "run" for added in self.added)
-        if index is not None and index != runs + (self._transaction.row["runs"] if self._transaction else 0):
+        if index is not None and index != runs + (self._document.row["runs"] if self._document else 0):
             entry["agno_run_index"] = index
         system = extract_system(entry)
         refer_to_history(entry, self._runs_before())
@@ -100,30 +78,30 @@ class DocumentChange:
         _settle_state(entry, self.current.get("session_state"))
         self.added.append(in_order(entry))
 
-    def replace(self, run: Recent, entry: dict[str, Any]) -> None:
-        """Replace a run of the document with `entry`, which is copied and not changed.
+    def replace(self, place: int, entry: dict[str, Any]) -> None:
+        """Replace the run at a place in the document with `entry`, which is copied and not changed.
 
         The new entry keeps the rating, the session state and the `run_index` of the old one. Does nothing if the two
         are equal. If the old run has messages that the new one lacks, and is not an unfinished form that this process
-        knew, `apply` puts it into the rescue folder first.
+        knew, `apply` sets it aside first.
         """
-        old, entry = self.entry(run), dict(entry)
+        old, entry = self.entry(place), dict(entry)
         system = extract_system(entry)
-        refer_to_history(entry, self._runs_before(run.offset))
+        refer_to_history(entry, self._runs_before(place))
         entry |= {key: old[key] for key in (*SESSION_KEYS, "agno_run_index") if old.get(key) is not None}
         instructions = entry.get("instructions")
         newest_at = self._open.row.get("offsets", {}).get("instructions")
-        if instructions is None and newest_at is not None and newest_at <= run.offset:
+        if instructions is None and newest_at is not None and newest_at <= place:
             instructions = self.current.get("instructions")
         if system is not None and system != instructions:
             entry["agno_system"] = {"content": system, **entry["agno_system"]}
         _settle_state(entry, old.get("session_state"))
         entry = keep_rating(old, in_order(entry))
         if not json_equal(entry, old):
-            self._replaced[run.offset] = entry
+            self._replaced[place] = entry
             if not contains_run(entry, old) and not self._waiting.has(old):
-                self._lost.append(old)
-            self._finished = (run, entry) if run.unfinished else None
+                self._lost.append(place)
+            self._finished = (place, entry) if old.get("status") == "unfinished" else None
 
     def add_state(self, state: dict[str, Any]) -> None:
         """Add new session state to the last added run, or as an `update` entry if no run was added.
@@ -151,38 +129,34 @@ class DocumentChange:
 
         `header` is the new header, or None to keep the present one.
         """
-        transaction = self._open
+        document = self._open
         if self._lost:
-            transaction.check_replaceable(self._replaced)
-        for run in self._lost:
-            reason = "replaced by another form of the run"
-            row = transaction.row
-            rescue_folder.set_aside(self._engine.root, row["path"], row["session_id"], reason, {"entry": run})
+            document.set_aside(self._lost, "replaced by another form of the run")
         if header is not None and not json_equal(header, self.header):
-            transaction.change(order_header(header), self._replaced, self.added)
+            document.change(order_header(header), self._replaced, self.added)
         elif self._finished is not None and len(self._replaced) == 1 and not self.added:
-            transaction.finish(*self._finished)
+            document.finish(*self._finished)
         elif self._replaced:
-            transaction.change(self.header, self._replaced, self.added)
+            document.change(self.header, self._replaced, self.added)
         elif len(self.added) == 1 and self.added[0]["type"] == "run":
-            self._engine.runs.append(transaction, self.added[0])
+            document.append_run(self.added[0])
         elif self.added:
-            transaction.append(self.added)
+            document.append(self.added)
         else:
-            transaction.sync()
+            document.sync()
         self._waiting.record([*self.added, *(run for run in self._replaced.values() if run is not None)])
 
-    def _runs_before(self, offset: int | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the most recent runs before `offset`, newest first.
+    def _runs_before(self, place: int | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the most recent runs before a place, newest first.
 
-        None as `offset` yields the added runs too.
+        None as `place` yields the added runs too.
         """
-        if offset is None:
+        if place is None:
             yield from reversed(self.added)
-        if self._transaction is not None:
-            for run in reversed(self._engine.runs.recent(self._transaction).values()):
-                if offset is None or run.offset < offset:
-                    yield self.entry(run)
+        if self._document is not None:
+            for at, entry in self._document.newest_runs():
+                if place is None or at < place:
+                    yield entry
 
 
 def _settle_state(entry: dict[str, Any], session_state: Any) -> None:

@@ -17,29 +17,34 @@ from localstore.index.row import IndexRow
 from localstore.integrations.agno_db import objects
 from localstore.integrations.agno_db.listing import page_of, sorted_by
 from localstore.integrations.agno_db.memories import Memories
+from localstore.integrations.agno_db.memory_sessions import MemorySessions
 from localstore.integrations.agno_db.objects import RUNS_ARE_SEPARATE
 from localstore.integrations.agno_db.reader import Reader, run_position
+from localstore.integrations.agno_db.side_files import SideFiles
 from localstore.integrations.agno_db.stored_session import StoredSession, is_member_run
+from localstore.integrations.agno_db.transcripts import Transcripts
 from localstore.integrations.agno_db.unsupported import unsupported_method
 from localstore.integrations.agno_db.waiting_runs import WaitingRuns
 from localstore.integrations.agno_db.writer import Writer, WriteRequest
-from localstore.storage.storage import JsonStorage, YamlStorage
+from localstore.storage.contract import SessionStorage
+from localstore.storage.storage import JsonStorage, Storage, YamlStorage
 
 
-class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
-    """A database for agno that stores each session as one JSON or YAML file in a folder.
+class LocalDb(Memories, Transcripts, BaseDb):  # type: ignore[misc] # agno may be absent
+    """A database for agno that stores each session as one JSON or YAML file in a folder, or in a database.
 
         agent = Agent(model=..., db=LocalDb("tmp/sessions"), session_id="trip", add_history_to_context=True)
 
-    Many threads and processes on one machine may use the same folder. A `LocalDb` can be pickled; the copy opens the
-    same folder. `copy.deepcopy` returns the `LocalDb` itself. The data is stored in these places:
+    Many threads and processes may use the same folder or database. A `LocalDb` can be pickled; the copy opens the same
+    one. `copy.deepcopy` returns the `LocalDb` itself. The data is stored in these places:
 
-    | agno | in the folder |
-    |---|---|
-    | sessions, runs | `sessions/<month>/<session_id>.json` or `.yaml`: `upsert_run` appends one entry |
-    | user memories | `memories/<user>.json` |
-    | schema versions | `agno.json` |
-    | knowledge, traces, evaluations, metrics, and so on | not stored |
+    | agno | in a folder | in a database |
+    |---|---|---|
+    | sessions, runs | `sessions/<month>/<session_id>.json` or `.yaml`; `upsert_run` appends one entry | sessions |
+    | user memories | `memories/<user>.json` | the session `agno-db/memories/<user>` |
+    | schema versions | `agno.json` | the session `agno-db/versions` |
+    | transcripts of external agents (3.x) | sub-sessions of their session | the same |
+    | knowledge, traces, evaluations, metrics, and so on | not stored | not stored |
 
     Methods that read what is not stored return nothing. Methods that write it raise NotImplementedError, which says
     what to use instead.
@@ -51,7 +56,7 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | SessionStorage,
         *,
         format: Literal["json", "yaml"] = "json",  # noqa: A002 - the word that callers expect
         durability: Literal["full", "relaxed"] = "full",
@@ -61,42 +66,70 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         """Open the store in the folder `path`, and create it if it is missing.
 
         Args:
-            path: The folder.
+            path: The folder, or any storage of localstore, such as `PostgresStorage(db_url="postgresql://...")`. Give
+                the other options to the storage then.
             format: The format of new sessions. Existing sessions keep their format.
             durability: `"full"` waits until data is on the disk; `"relaxed"` lets the operating system write it later.
             lock_timeout: Seconds to wait for another process that writes to the same session.
-            id: The id of this database in agno; by default it is derived from the path.
+            id: The id of this database in agno; by default it is derived from the path or the address.
         """
         if format not in ("json", "yaml"):
             raise ValueError(f'format must be "json" or "yaml", not {format!r}')
-        kind = JsonStorage if format == "json" else YamlStorage
-        self.storage = kind(path, durability=durability, lock_timeout=lock_timeout)
-        digest = blake2b(os.fsencode(self.storage.root), digest_size=8).hexdigest()
-        BaseDb.__init__(self, id=id or f"localstore-{digest}")
-        Memories.__init__(self, self.storage._engine)
-        self._options = {"format": format, "durability": durability, "lock_timeout": lock_timeout}
+        if isinstance(path, str | os.PathLike):
+            kind = JsonStorage if format == "json" else YamlStorage
+            self.storage: SessionStorage = kind(path, durability=durability, lock_timeout=lock_timeout)
+        elif not hasattr(path, "_documents"):
+            kind_of_path = type(path).__name__
+            raise TypeError(f"path must be a folder, or a storage such as SqliteStorage(...), not {kind_of_path}")
+        elif (format, durability, lock_timeout) != ("json", "full", 10.0):
+            raise ValueError("format, durability and lock_timeout belong to a folder. Give the options to the storage.")
+        else:
+            self.storage = path
+        folder = self.storage if isinstance(self.storage, Storage) else None
+        place = repr(self.storage).encode() if folder is None else os.fsencode(folder.root)
+        BaseDb.__init__(self, id=id or f"localstore-{blake2b(place, digest_size=8).hexdigest()}")
+        Memories.__init__(self, MemorySessions(self.storage) if folder is None else SideFiles(folder._engine))
+        Transcripts.__init__(self, self.storage)
         waiting = WaitingRuns()
-        self._reader = Reader(self.storage._engine, waiting)
-        self._writer = Writer(self.storage._engine, self.storage._suffix, waiting)
+        self._documents = self.storage._documents()
+        self._reader = Reader(self._documents, waiting)
+        self._writer = Writer(self._documents, waiting)
 
     def __repr__(self) -> str:
-        return f"LocalDb({str(self.storage.root)!r})"
+        return (
+            f"LocalDb({str(self.storage.root)!r})"
+            if isinstance(self.storage, Storage)
+            else f"LocalDb({self.storage!r})"
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "LocalDb":
         """Return the same object: agno copies agents together with their database."""
         return self
 
-    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], "LocalDb"], tuple[dict[str, Any]]]:
-        """Pickle the arguments of the constructor: a copy in another process opens the folder again."""
-        return type(self).from_dict, (self.to_dict(),)
+    def __reduce__(self) -> tuple[Callable[..., "LocalDb"], tuple[Any, ...]]:
+        """Pickle the storage: a copy in another process opens it again."""
+        return _opened, (type(self), self.storage, self.id)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a mapping of the constructor's arguments, from which `from_dict` opens the same store."""
-        return {"id": self.id, "path": str(self.storage.root), **self._options}
+        """Return a mapping that describes this database. From that of a folder, `from_dict` opens it again."""
+        if not isinstance(self.storage, Storage):
+            return {"id": self.id, "storage": repr(self.storage)}
+        return {
+            "id": self.id,
+            "path": str(self.storage.root),
+            "format": "json" if isinstance(self.storage, JsonStorage) else "yaml",
+            "durability": "full" if self.storage._engine.durable else "relaxed",
+            "lock_timeout": self.storage._engine.timeout,
+        }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "LocalDb":
-        """Open the store that a mapping from `to_dict` describes. Ignores unknown keys."""
+        """Open the folder that a mapping from `to_dict` describes. Ignores unknown keys.
+
+        Raises ValueError for the mapping of another storage, because it has no password.
+        """
+        if "path" not in data:
+            raise ValueError("The mapping has no path. Make the database again with LocalDb(storage).")
         names = ("path", "id", "format", "durability", "lock_timeout")
         return cls(**{name: data[name] for name in names if name in data})
 
@@ -158,7 +191,7 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         self,
         sessions: list[Any],
         deserialize: bool | None = True,
-        preserve_updated_at: bool = False,  # noqa: ARG002 - updated_at is always the time of the file
+        preserve_updated_at: bool = False,  # noqa: ARG002 - updated_at is the time of the last write
     ) -> list[Any]:
         """Store several sessions in order, skipping None. Return the results of `upsert_session`.
 
@@ -268,21 +301,24 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         `session_type` is the type of the object to return, as in `get_session`. If `deserialize` is false, return a
         mapping.
         """
-        row = self._reader.row(session_id)
+        row = self._documents.row(session_id)
         if row is None or user_id not in (None, row.get("user_id")):
             return None
         self.storage.update(session_id, user_id=user_id, name=session_name or None)
         return self.get_session(session_id, session_type, user_id, deserialize)
 
     def delete_session(self, session_id: str, user_id: str | None = None) -> bool:
-        """Delete a session and its runs permanently. Return whether it was deleted.
+        """Delete a session, its runs and its transcripts permanently. Return whether it was deleted.
 
         Return False if there is no such session, or if it belongs to a user other than `user_id`.
         """
         try:
-            return self.storage.delete_session(session_id, user_id=user_id)
+            is_deleted = self.storage.delete_session(session_id, user_id=user_id)
         except OwnerMismatch:
             return False
+        if is_deleted:
+            self._delete_transcripts_of(session_id)
+        return is_deleted
 
     def delete_sessions(self, session_ids: list[str], user_id: str | None = None) -> None:
         """Delete several sessions permanently. If `user_id` is not None, sessions of other users remain."""
@@ -296,8 +332,8 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
 
         Creates the session if there is none. `run_index` is the number of runs before this one, or None if unknown.
         In its session, a new run always comes after the stored ones. `get_runs` sorts the runs by `run_index`.
-        If the stored run has messages that the new one lacks, it is kept in the store's rescue folder, unless this
-        process has read or stored it in that form while it was unfinished.
+        If the stored run has messages that the new one lacks, it is kept in the store's rescue folder, or set aside in
+        the database, unless this process has read or stored it in that form while it was unfinished.
 
         Raises ValueError for a run without a `run_id`, OwnerMismatch if the session belongs to another user,
         SessionNotFound for a member's run without a session, and UnstorableValue for a value that JSON cannot hold.
@@ -323,8 +359,8 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
     def get_run(self, run_id: str, deserialize: bool | None = True) -> Any:
         """Return a run of any session, or None if there is none.
 
-        Searches all documents, most recently active first. If `deserialize` is false, return a row like those of agno's
-        own databases.
+        Everything that is stored may be searched, most recently active first. If `deserialize` is false, return a row
+        like those of agno's own databases.
         """
         row = self._reader.find_run(run_id)
         if row is None:
@@ -388,6 +424,10 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
             return None
         empty = objects.empty_record(content.header["kind"])
         return {**empty, **to_record(content.header, content.state, content.updated_at), "runs": content.runs}
+
+
+def _opened(cls: type[LocalDb], storage: SessionStorage, id: str) -> LocalDb:  # noqa: A002 - the name in the base class
+    return cls(storage, id=id)
 
 
 def _session(record: dict[str, Any], kind: RunKind | None) -> Any:

@@ -6,19 +6,20 @@ from uuid import uuid4
 
 from agno.db.schemas import UserMemory
 
-from localstore.engine.engine import Engine
 from localstore.integrations.agno_db.listing import page_of, sorted_by
+from localstore.integrations.agno_db.memory_sessions import MemorySessions
 from localstore.integrations.agno_db.side_files import SideFiles
 
 
 class Memories:
-    """The methods of `LocalDb` that read and write user memories and schema versions, which are stored in side files.
+    """The methods of `LocalDb` that read and write user memories and schema versions.
 
-    A memory belongs to its user: methods that receive a `user_id` neither return nor change memories of other users.
+    They are stored in side files or, in a database, in sessions. A memory belongs to its user: methods that receive a
+    `user_id` neither return nor change memories of other users.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._files = SideFiles(engine)
+    def __init__(self, kept: SideFiles | MemorySessions) -> None:
+        self._kept = kept
 
     def upsert_user_memory(self, memory: Any, deserialize: bool | None = True) -> Any:
         """Store a memory. It replaces the memory of the same user with the same `memory_id`.
@@ -50,7 +51,7 @@ class Memories:
                 return [*memories, record]
             return [record if other.get("memory_id") == memory.memory_id else other for other in memories]
 
-        self._files.change(memory.user_id, put)
+        self._kept.change(memory.user_id, put)
         return UserMemory.from_dict(record) if deserialize else record
 
     def get_user_memory(self, memory_id: str, deserialize: bool | None = True, user_id: str | None = None) -> Any:
@@ -58,7 +59,7 @@ class Memories:
 
         If `deserialize` is false, return a mapping.
         """
-        for record in self._files.memories(user_id):
+        for record in self._kept.memories(user_id):
             if record.get("memory_id") == memory_id:
                 return UserMemory.from_dict(record) if deserialize else record
         return None
@@ -105,7 +106,7 @@ class Memories:
                 and (search_content is None or search_content.lower() in str(record.get("memory", "")).lower())
             )
 
-        records = [record for record in self._files.memories(user_id) if matches(record)]
+        records = [record for record in self._kept.memories(user_id) if matches(record)]
         total = len(records)
         if sort_by is not None:
             records = sorted_by(records, sort_by, sort_order, dict.get)
@@ -114,7 +115,7 @@ class Memories:
 
     def get_all_memory_topics(self, user_id: str | None = None) -> list[str]:
         """Return the topics of the memories of a user, or of all users if `user_id` is None, without duplicates."""
-        lists = (record.get("topics") for record in self._files.memories(user_id))
+        lists = (record.get("topics") for record in self._kept.memories(user_id))
         return list(dict.fromkeys(topic for topics in lists if isinstance(topics, list) for topic in topics))
 
     def get_user_memory_stats(
@@ -129,7 +130,7 @@ class Memories:
         Raises ValueError if `page` is less than 1 or if it is passed without `limit`.
         """
         stats: dict[str, dict[str, Any]] = {}
-        for record in self._files.memories(user_id):
+        for record in self._kept.memories(user_id):
             user = record.get("user_id")
             if user:
                 empty = {"user_id": user, "total_memories": 0, "last_memory_updated_at": 0}
@@ -145,20 +146,20 @@ class Memories:
 
     def delete_user_memories(self, memory_ids: list[str], user_id: str | None = None) -> None:
         """Delete several memories. If `user_id` is not None, memories of other users remain."""
-        for user in self._files.users() if user_id is None else [user_id]:
-            self._files.change(user, lambda memories: [m for m in memories if m.get("memory_id") not in memory_ids])
+        for user in self._kept.users() if user_id is None else [user_id]:
+            self._kept.change(user, lambda memories: [m for m in memories if m.get("memory_id") not in memory_ids])
 
     def clear_memories(self) -> None:
         """Delete all memories of all users."""
-        self._files.clear()
+        self._kept.clear()
 
     def get_latest_schema_version(self, table_name: str = "") -> str:
         """Return the stored version of one of agno's tables, or "2.0.0", agno's default, if none is stored."""
-        return self._files.schema_version(table_name) or "2.0.0"
+        return self._kept.schema_version(table_name) or "2.0.0"
 
     def upsert_schema_version(self, table_name: str = "", version: str = "") -> None:
         """Store the version of one of agno's tables. Replaces an earlier version."""
-        self._files.set_schema_version(table_name, version)
+        self._kept.set_schema_version(table_name, version)
 
 
 def _updated_at(record: dict[str, Any]) -> int:

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from localstore.disk import filesystem
-from localstore.engine.engine import Engine
 from localstore.engine.snapshot import Snapshot
 from localstore.errors import DocumentBroken
 from localstore.format.agno_db.history import NeedsWholeDocument, restore_messages
@@ -16,6 +14,7 @@ from localstore.integrations.agno_db.listing import sorted_by
 from localstore.integrations.agno_db.waiting_runs import WaitingRuns
 from localstore.models.filter import Filter
 from localstore.models.schema import Kind
+from localstore.storage.session_edit import Documents
 
 _NO_HISTORY = ("PAUSED", "CANCELLED", "ERROR", "REGENERATED")
 """agno never uses runs with these statuses as history. It does not use member runs either."""
@@ -45,23 +44,17 @@ class Reader:
     LockTimeout, and OSError.
     """
 
-    def __init__(self, engine: Engine, waiting: WaitingRuns) -> None:
-        self._engine = engine
+    def __init__(self, documents: Documents, waiting: WaitingRuns) -> None:
+        self._documents = documents
         self._waiting = waiting
-
-    def row(self, session_id: str) -> IndexRow | None:
-        """Return the row of a session, or None if there is none. Raises DocumentBroken if its file cannot be read."""
-        row = self._engine.locate(session_id)
-        if row is None:
-            self._engine.refuse_unreadable(session_id)
-        return row
 
     def rows(self, user_id: str | None, entity_id: str | None, kind: str | None) -> list[IndexRow]:
         """Return the rows of the sessions of this user, agent or team or workflow, and kind, oldest first.
 
-        None matches all.
+        None matches all. Sub-sessions, which agno does not have, are left out.
         """
-        rows = self._engine.rows(Filter(user=user_id, entity=entity_id, kind=cast("Kind | None", kind)))
+        where = Filter(user=user_id, entity=entity_id, kind=cast("Kind | None", kind), sub_sessions=False)
+        rows = self._documents.rows(where)
         rows.reverse()
         return sorted(rows, key=lambda row: row["created_at"])
 
@@ -82,17 +75,17 @@ class Reader:
         that agno uses as history, and only the end of the document is read where that is sufficient.
         """
         if runs_limit is None:
-            return self._content(session_id, self._engine.look(session_id, matches, None), whole=True)
+            return self._content(session_id, self._documents.look(session_id, matches, None), whole=True)
         count = max(0, runs_limit)
         while True:
-            snapshot = self._engine.look(session_id, matches, count)
+            snapshot = self._documents.look(session_id, matches, count)
             if snapshot is None:
                 return None
             whole = len([entry for entry in snapshot.entries if entry["type"] == "run"]) < count
             try:
                 content = self._content(session_id, snapshot, whole=whole)
             except NeedsWholeDocument:
-                content = self._content(session_id, self._engine.look(session_id, matches, None), whole=True)
+                content = self._content(session_id, self._documents.look(session_id, matches, None), whole=True)
                 whole = True
             if content is None:
                 return None
@@ -116,19 +109,10 @@ class Reader:
     def find_run(self, run_id: str) -> dict[str, Any] | None:
         """Return the row of a run in agno's table of runs, or None if no session has this run.
 
-        Reads the documents of the store one after the other. A document is parsed only if its bytes contain the id, or
-        if the id may be escaped in them.
+        All that is stored may have to be searched.
         """
-        data = run_id.encode(errors="replace")
-        has_no_escapes = run_id.replace("-", "").isalnum()
-        for row in self._engine.rows(Filter()):
-            if has_no_escapes:
-                try:
-                    if data not in filesystem.read_file(f"{self._engine.root}/{row['path']}"):
-                        continue
-                except FileNotFoundError:
-                    continue
-            for run_row in self.run_rows(row["session_id"], None):
+        for session_id in self._documents.with_run(run_id):
+            for run_row in self.run_rows(session_id, None):
                 if run_row["run_id"] == run_id:
                     return run_row
         return None

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from localstore.engine.engine import Engine
 from localstore.engine.removal import with_removal
-from localstore.engine.transaction import Transaction
-from localstore.errors import DocumentBroken, OwnerMismatch, SessionNotFound
+from localstore.errors import DocumentBroken, SessionNotFound
 from localstore.format.agno_db.messages import NotRepresentable, to_seconds, to_time
 from localstore.format.agno_db.runs import RunKind, in_order, run_indexes, to_entry
 from localstore.format.agno_db.sessions import SessionFields, changed_header, changed_state
@@ -22,6 +20,7 @@ from localstore.integrations.agno_db.stored_session import StoredSession
 from localstore.integrations.agno_db.waiting_runs import WaitingRuns
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
 from localstore.models.times import now
+from localstore.storage.session_edit import Create, Documents, OpenSession
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,17 +67,16 @@ class Writer:
     """Writes sessions and runs of agno to a store. Methods may raise the errors of the store, such as DocumentBroken,
     LockTimeout and OSError."""
 
-    def __init__(self, engine: Engine, suffix: str, waiting: WaitingRuns) -> None:
-        self._engine = engine
-        self._suffix = suffix
+    def __init__(self, documents: Documents, waiting: WaitingRuns) -> None:
+        self._documents = documents
         self._waiting = waiting
         self._last: _WrittenRun | None = None
 
     def write(self, request: WriteRequest) -> None:
         """Store the session and the runs of a request. Creates the session if there is none, and never removes runs.
 
-        A stored run that is replaced goes to the rescue folder if it has messages that the new one lacks, unless this
-        process knew it in that form while it was unfinished.
+        A stored run that is replaced is set aside if it has messages that the new one lacks, unless this process knew
+        it in that form while it was unfinished.
 
         Raises OwnerMismatch if the session belongs to another user, UnstorableValue for a value that a document cannot
         hold, and SessionNotFound for a member's run if there is no session. If the document is broken, the runs are set
@@ -91,19 +89,17 @@ class Writer:
         else:
             runs = zip(request.runs, request.run_kinds, strict=True)
             entries = [to_entry(run, session_id, kind) for run, kind in runs]
-        fingerprint: list[int] | None = None
         try:
-            for attempt in self._engine.edit(session_id):
-                with attempt as transaction:
-                    if transaction is None:
-                        fingerprint = self._create(request, entries)
-                    else:
-                        fingerprint = self._update(request, entries, transaction, last)
+            fingerprint = self._documents.edit(
+                session_id,
+                lambda document: self._update(request, entries, document, last),
+                lambda create: self._create(request, entries, create),
+            )
         except DocumentBroken as error:
             if not entries:
                 raise
             for entry in entries:
-                error = self._engine.keep_run(error, session_id, entry)
+                error = self._documents.keep_run(error, session_id, entry)
             raise error from None
         if len(entries) == 1:
             self._last = _WrittenRun(session_id, request.runs[0], entries[0], fingerprint)
@@ -115,12 +111,12 @@ class Writer:
             return None
         return last if json_equal(last.run, request.runs[0]) else None
 
-    def _create(self, request: WriteRequest, entries: list[dict[str, Any]]) -> list[int] | None:
+    def _create(self, request: WriteRequest, entries: list[dict[str, Any]], create: Create) -> list[int] | None:
         """Create the document. Return its fingerprint if it holds all `entries`, or None if some had been deleted."""
         session_id = request.session_id
         if request.fields is None and any(run.get("parent_run_id") is not None for run in request.runs):
             raise SessionNotFound(f"There is no session {session_id!r}. Store it first.", session_id=session_id)
-        change = DocumentChange(self._engine, None, self._waiting)
+        change = DocumentChange(None, self._waiting)
         is_complete = True
         for entry, position in zip(entries, request.positions, strict=True):
             if entry["run_id"] in request.stored.runs:
@@ -129,7 +125,7 @@ class Writer:
                 change.add(entry, position if request.keeps_positions else None)
         if request.fields is not None:
             change.add_state(request.fields.state)
-        row = self._engine.create(_new_header(request), change.added, self._suffix)
+        row = create(_new_header(request), change.added)
         self._waiting.record(change.added)
         return row["fingerprint"] if is_complete else None
 
@@ -137,19 +133,19 @@ class Writer:
         self,
         request: WriteRequest,
         entries: list[dict[str, Any]],
-        transaction: Transaction,
+        document: OpenSession,
         last: _WrittenRun | None,
     ) -> list[int] | None:
         """Update the open document. Return its fingerprint if it holds all `entries` in this form; otherwise None.
 
         `last` is the result of `_repeated_run`: if the document is unchanged since, the run is not written again.
         """
-        _check_owner(request, transaction)
-        change = DocumentChange(self._engine, transaction, self._waiting)
+        self._check_owner(request, document)
+        change = DocumentChange(document, self._waiting)
         holds_all = True
-        if last is None or last.fingerprint != transaction.row["fingerprint"]:
+        if last is None or last.fingerprint != document.row["fingerprint"]:
             for entry, position in zip(entries, request.positions, strict=True):
-                is_after_end = position is not None and position >= transaction.row["runs"]
+                is_after_end = position is not None and position >= document.row["runs"]
                 run = change.find(entry["run_id"], far=not is_after_end)
                 if run is None and request.adds and entry["run_id"] not in request.stored.runs:
                     change.add(entry, position if request.keeps_positions else None)
@@ -163,52 +159,48 @@ class Writer:
             header = changed_header(request.fields, before, change.header, request.kind)
             change.add_state(changed_state(request.fields, before, change.current))
         change.apply(header)
-        return transaction.row["fingerprint"] if holds_all else None
+        return document.row["fingerprint"] if holds_all else None
+
+    def _check_owner(self, request: WriteRequest, document: OpenSession) -> None:
+        """Raise OwnerMismatch if the session belongs to a user other than that of the request.
+
+        Without the fields of the session, the user is checked only if the request has one.
+        """
+        is_checked = request.fields is not None or request.user_id is not None
+        if is_checked and document.row.get("user_id") is not None:
+            self._documents.check_access(document.row, request.user_id or "", None)
 
     def delete_run(self, session_id: str, run_id: str) -> bool:
         """Remove one run from a session, but keep the session state that its entry holds.
 
         Return whether the run existed; False also if there is no such session.
         """
-        is_removed = False
-        for attempt in self._engine.edit(session_id):
-            with attempt as transaction:
-                is_removed = transaction is not None and self._remove(transaction, run_id)
-        return is_removed
+        existed = False
 
-    def _remove(self, transaction: Transaction, run_id: str) -> bool:
-        change = DocumentChange(self._engine, transaction, self._waiting)
+        def remove(document: OpenSession) -> bool:
+            nonlocal existed
+            existed = self._remove(document, run_id) or existed  # an earlier attempt may have removed it
+            return existed
+
+        return self._documents.edit(session_id, remove, lambda _: existed)
+
+    def _remove(self, document: OpenSession, run_id: str) -> bool:
+        change = DocumentChange(document, self._waiting)
         run = change.find(run_id)
         if run is None:
             return False
         entry = change.entry(run)
         state = {key: entry[key] for key in SESSION_KEYS if entry.get(key) is not None}
         update = {"type": "update", "created_at": entry["created_at"], **state} if state else None
-        replaced: dict[int, dict[str, Any] | None] = {run.offset: update}
-        document = transaction.whole()
-        runs = [(at, one) for at, one in zip(document.starts, document.entries, strict=True) if one["type"] == "run"]
+        replaced: dict[int, dict[str, Any] | None] = {run: update}
+        whole = document.whole()
+        runs = [(at, one) for at, one in zip(whole.starts, whole.entries, strict=True) if one["type"] == "run"]
         for (at, following), index in zip(runs, run_indexes(one for _, one in runs), strict=True):
-            if at > run.offset:  # the runs after the removed one keep their indexes
+            if at > run:  # the runs after the removed one keep their indexes
                 replaced[at] = in_order({**following, "agno_run_index": index})
                 break
-        transaction.change(with_removal(change.header, [run_id]), replaced, [])
+        document.change(with_removal(change.header, [run_id]), replaced, [])
         return True
-
-
-def _check_owner(request: WriteRequest, transaction: Transaction) -> None:
-    """Raise OwnerMismatch if the session belongs to a user other than that of the request.
-
-    Without the fields of the session, the user is checked only if the request has one.
-    """
-    session_id, owner = transaction.row["session_id"], transaction.row.get("user_id")
-    is_checked = request.fields is not None or request.user_id is not None
-    if is_checked and owner is not None and owner != request.user_id:
-        raise OwnerMismatch(
-            f"Session {session_id!r} belongs to another user. Nothing was written. Use another session_id, or give the "
-            "user_id of its owner.",
-            path=transaction.file.path,
-            session_id=session_id,
-        )
 
 
 def _new_header(request: WriteRequest) -> dict[str, Any]:
