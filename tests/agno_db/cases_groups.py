@@ -7,7 +7,7 @@ from agno.models.openai import OpenAIChat
 from agno.team import Team
 from agno.workflow import Step, Workflow
 
-from tests.agno_db.parts import TEAM, WORKFLOW, Twin, agent, document, said
+from tests.agno_db.parts import TEAM, WORKFLOW, Twin, agent, said, text_of
 from tests.scripted_server import ScriptedServer, scripted_server, text, tool_call
 
 
@@ -33,7 +33,7 @@ def case_a_team(folder: Path) -> None:
             team(db, server, **options).run("Sure?")
             assert said(server.requests[-1])[-3:] == ["When does it leave?", "At 7:58.", "Sure?"]
             db.same("t1", TEAM)
-        assert "agno_run" not in document(folder / str(number) / "store", "t1").read_text()
+        assert "agno_run" not in text_of(db, "t1")
         assert db.storage.list_sessions(kind="team")[0].entity_id == found.team_id
 
 
@@ -51,4 +51,4 @@ def case_a_workflow(folder: Path) -> None:
     assert session is not None
     steps_of = [one.steps for one in session.runs]
     assert all(some is not None and [step.name for step in some] == ["draft", "check"] for some in steps_of)
-    assert "agno_run" not in document(folder / "store", "w1").read_text()
+    assert "agno_run" not in text_of(db, "w1")

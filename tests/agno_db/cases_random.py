@@ -19,7 +19,7 @@ from agno.session import AgentSession, TeamSession, WorkflowSession
 
 from localstore.errors import OwnerMismatch
 from localstore.integrations.agno_db import LocalDb
-from tests.agno_db.parts import AGENT, TEAM, WORKFLOW
+from tests.agno_db.parts import AGENT, DATABASE, TEAM, WORKFLOW, opened
 
 KINDS: dict[str, tuple[Any, Any, Any]] = {
     "agent": (AGENT, AgentSession, RunOutput),
@@ -49,12 +49,16 @@ class Both:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.random = random.Random(seed)
-        self.mine = LocalDb(folder / "store", durability="relaxed", format=self.random.choice(["json", "yaml"]))
+        self.mine = self._opened(folder / "store")
         self.theirs = SqliteDb(db_file=str(folder / "sqlite.db"))
         self.kinds: dict[str, str] = {}
         self.owners: dict[str, str | None] = {}
         self.runs: dict[str, str] = {}
         self.step = 0
+
+    def _opened(self, folder: Path) -> LocalDb:
+        form: Any = self.random.choice(["json", "yaml"])
+        return opened(folder) if DATABASE else LocalDb(folder, durability="relaxed", format=form)
 
     def same(self, call: Callable[[Any], Any], *, ordered: bool = True) -> Any:
         """Make a call on both, and return the result. Fails if the results differ."""

@@ -12,8 +12,7 @@ from agno.run.base import RunStatus
 from agno.run.team import TeamRunOutput
 
 from localstore.errors import OwnerMismatch, SessionNotFound
-from localstore.integrations.agno_db import LocalDb
-from tests.agno_db.parts import AGENT, Twin, agent, document, raises, run, said, session, store
+from tests.agno_db.parts import AGENT, Twin, agent, opened, raises, run, said, session, store, stored, text_of
 from tests.scripted_server import scripted_server, text, tool_call
 
 
@@ -72,12 +71,12 @@ def case_one_run_is_found_and_deleted(folder: Path) -> None:
 
 
 def case_a_deleted_run_leaves_what_it_said_of_the_session(folder: Path) -> None:
-    db = LocalDb(folder)
+    db = opened(folder)
     it = session(session_data={"session_state": {"n": 1}})
     store(db, it, run("r1", messages=[Message(role="system", content="S"), Message(role="user", content="q")]))
     store(db, it, run("r2", messages=[Message(role="system", content="S"), Message(role="user", content="p")]))
     db.delete_run("r1")
-    assert [*json.loads(document(folder).read_text())["removed"]] == ["r1"]
+    assert [*stored(db)["removed"]] == ["r1"]
     store(db, it, run("r3"))
     found = db.get_session("s1", AGENT)
     assert found.session_data["session_state"] == {"n": 1}
@@ -100,7 +99,7 @@ def case_the_last_runs_are_those_that_agno_takes(folder: Path) -> None:
 
 
 def case_a_part_of_a_session_stored_again_removes_nothing(folder: Path) -> None:
-    db = LocalDb(folder)
+    db = opened(folder)
     it = store(db, session(), *[run(f"r{number}") for number in range(5)])
     part = db.get_session("s1", AGENT, runs_limit=1)
     part.session_data["session_name"] = "Trip"
@@ -119,7 +118,7 @@ def case_sessions_without_their_runs(folder: Path) -> None:
 
 
 def case_a_run_before_its_session_makes_one(folder: Path) -> None:
-    db = LocalDb(folder)
+    db = opened(folder)
     db.upsert_run(run("r1"), session_id="s1", user_id="alice", run_index=0)
     db.upsert_session(session(metadata={"plan": "free"}))
     found = db.get_session("s1", AGENT, user_id="alice")
@@ -130,12 +129,12 @@ def case_a_run_before_its_session_makes_one(folder: Path) -> None:
 
 
 def case_a_run_as_a_mapping(folder: Path) -> None:
-    db = LocalDb(folder)
+    db = opened(folder)
     it = store(db, session())
     db.upsert_run({**run("r1").to_dict(), "status": "RUNNING"}, session_id=it.session_id, user_id="alice", run_index=0)
     db.upsert_run({**run("r1").to_dict(), "status": "COMPLETED"}, session_id=it.session_id, user_id="alice")
     assert [one.status for one in db.get_session("s1", AGENT).runs] == [RunStatus.completed]
-    assert json.loads(document(folder).read_text())["history"][-1]["status"] == "completed"
+    assert stored(db)["history"][-1]["status"] == "completed"
 
 
 def case_a_regenerated_run_is_over(folder: Path) -> None:
@@ -158,7 +157,7 @@ def case_a_regenerated_run_is_over(folder: Path) -> None:
 def case_an_agent_searches_its_past_sessions(folder: Path) -> None:
     script = (text("Vienna."), text("Linz."), tool_call("search_past_sessions", "{}"), text("You liked Vienna."))
     with scripted_server(*script) as server:
-        db = LocalDb(folder)
+        db = opened(folder)
         for number, question in enumerate(("Where in May?", "Where in June?", "Where was I?")):
             options = {"session_id": f"trip-{number}", "user_id": "alice", "search_past_sessions": True}
             agent(db, server, **options).run(question)
@@ -170,7 +169,7 @@ def case_an_agent_searches_its_past_sessions(folder: Path) -> None:
 def case_memories_are_made_by_the_agent(folder: Path) -> None:
     add = tool_call("add_memory", '{"memory": "Likes trains", "topics": ["travel"]}')
     with scripted_server(text("Noted.")) as server, scripted_server(add, text("done")) as other:
-        db = LocalDb(folder)
+        db = opened(folder)
         model = OpenAIChat(id="scripted", base_url=other.base_url, api_key="k")
         manager = MemoryManager(model=model, db=db)  # works beside the agent
         agent(db, server, user_id="alice", update_memory_on_run=True, memory_manager=manager).run("I like trains.")
@@ -180,32 +179,33 @@ def case_memories_are_made_by_the_agent(folder: Path) -> None:
 
 def case_a_run_passed_twice_is_stored_again_when_it_was_deleted_between(folder: Path) -> None:
     """`upsert_run` skips a run that its session has just stored, but only while the document holds it unchanged."""
-    db = LocalDb(folder)
+    db = opened(folder)
     it = session()
     one = run("r1")
     it.upsert_run(one)
     db.upsert_session(it)
-    document(folder).write_text(document(folder).read_text().replace("re: hi", "edited"))
+    db.storage.rate("s1", "r1", "good")
+    opened(folder).upsert_run(run("r1", "edited"), session_id="s1", user_id="alice")
     db.upsert_run(one, session_id="s1", user_id="alice", run_index=0)
-    assert "edited" not in document(folder).read_text()
-    assert LocalDb(folder).delete_run("r1")
+    assert "edited" not in text_of(db)
+    assert opened(folder).delete_run("r1")
     db.upsert_run(one, session_id="s1", user_id="alice", run_index=0)
-    assert [stored.run_id for stored in db.get_session("s1", AGENT).runs] == ["r1"]
+    assert [found.run_id for found in db.get_session("s1", AGENT).runs] == ["r1"]
 
 
 def case_a_run_passed_twice_is_converted_once(folder: Path) -> None:
     """agno passes each run with its session and alone: the second call reads no entry and validates nothing."""
-    db = LocalDb(folder)
+    db = opened(folder)
     it = store(db, session(session_data={"session_state": {"n": 1}}), run("r1"))
     one = run("r2")
     it.upsert_run(one)
     db.upsert_session(it)
-    before = document(folder).read_bytes()
+    before = db.storage.revision("s1")
     with patch("localstore.integrations.agno_db.writer.to_entry", side_effect=AssertionError):
         db.upsert_run(one, session_id="s1", user_id="alice", run_index=1)
         one.messages[-1].content = "changed"
         raises(AssertionError, lambda: db.upsert_run(one, session_id="s1", user_id="alice", run_index=1))
-    assert document(folder).read_bytes() == before
+    assert db.storage.revision("s1") == before
     db.upsert_run(one, session_id="s1", user_id="alice", run_index=1)
     assert db.get_session("s1", AGENT).runs[1].messages[-1].content == "changed"
 
@@ -234,7 +234,7 @@ def case_the_index_of_a_run_is_kept(folder: Path) -> None:
 
 def case_a_session_that_was_made_by_hand_adds_no_run(folder: Path) -> None:
     """Saving an existing session with an unknown run stored that run, which agno ignores."""
-    db = LocalDb(folder)
+    db = opened(folder)
     store(db, session(), run("r1"))
     db.upsert_session(session(runs=[run("r2")], metadata={"plan": "free"}))
     found = db.get_session("s1", AGENT)
@@ -244,13 +244,13 @@ def case_a_session_that_was_made_by_hand_adds_no_run(folder: Path) -> None:
 
 def case_a_run_as_a_mapping_comes_back_exactly(folder: Path) -> None:
     """A message without `from_history` was given back as agno had passed it, and one with `false` was not."""
-    db = LocalDb(folder)
+    db = opened(folder)
     data = run("r1").to_dict()
     bare = {key: value for key, value in data["messages"][0].items() if key != "from_history"}
     data["messages"].append({**bare, "stop_after_tool_call": True})
     db.upsert_run(data, session_id="s1", user_id="alice", run_index=0)
     assert db.get_run("r1", deserialize=False)["run_data"] == data
-    assert "agno_run" not in document(folder).read_text()
+    assert "agno_run" not in text_of(db)
 
 
 def case_a_run_without_an_owner_keeps_its_class(folder: Path) -> None:

@@ -1,7 +1,12 @@
 """Agents, sessions and runs for the cases. Needs agno."""
 
+import json
+import os
+from collections import OrderedDict
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import agno.run
@@ -14,12 +19,55 @@ from agno.run.agent import RunOutput
 from agno.run.base import RunStatus
 from agno.session import AgentSession
 
-from localstore import JsonStorage
+from localstore import JsonStorage, SessionStorage, open_storage
 from localstore.integrations.agno_db import LocalDb
 from tests.scripted_server import ScriptedServer
 
 AGENT, TEAM, WORKFLOW = SessionType.AGENT, SessionType.TEAM, SessionType.WORKFLOW
 RUNS_APART = hasattr(BaseDb, "upsert_run")
+DATABASE = os.environ.get("AGNO_TEST_DATABASE", "")
+"""The URL of the database for the cases, with {} for a name in it; "" if they use folders."""
+_HANDLES: OrderedDict[str, SessionStorage] = OrderedDict()
+_LOCK = Lock()
+
+
+def place(folder: Path) -> Any:
+    """Return what a `LocalDb` of this folder opens: the folder, or a database with a name of its own."""
+    if not DATABASE:
+        return folder
+    url = DATABASE.format(f"t{sha256(os.fsencode(folder)).hexdigest()[:16]}")
+    with _LOCK:
+        storage = _HANDLES.pop(url) if url in _HANDLES else open_storage(url)
+        _HANDLES[url] = storage
+        for older in [*_HANDLES.values()][:-4]:
+            older.close()  # until it is used again: a server has few connections
+    return storage
+
+
+def opened(folder: Path, **options: Any) -> LocalDb:
+    """Return a new `LocalDb` of this folder."""
+    return LocalDb(place(folder), **options)
+
+
+def stored(db: LocalDb, session_id: str = "s1") -> dict[str, Any]:
+    """Return the document of a session."""
+    snapshot = db._documents.look(session_id, lambda _: True, None)
+    assert snapshot is not None
+    return {**snapshot.header, "history": snapshot.entries}
+
+
+def text_of(db: LocalDb, session_id: str = "s1") -> str:
+    """Return the document of a session as text."""
+    return json.dumps(stored(db, session_id))
+
+
+def rescued(db: LocalDb) -> list[dict[str, Any]]:
+    """Return the entries of the runs that were set aside."""
+    storage: Any = db.storage
+    if isinstance(storage, JsonStorage):
+        files = (storage.root / ".localstore" / "rescue").glob("*.json")
+        return [json.loads(path.read_text())["entry"] for path in files]
+    return [json.loads(storage._backend.aside(one.name).text)[0] for one in storage._backend.asides()]
 
 
 def _visit_2(session_state: Any, city: str) -> str:
@@ -42,7 +90,7 @@ class Twin(LocalDb):
     """A `LocalDb` that passes each write on to agno's own JsonDb. `same` compares what both return."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
-        super().__init__(folder / "store", **options)
+        super().__init__(place(folder / "store"), **options)
         self.twin = JsonDb(str(folder / "twin"))
 
     def upsert_session(self, session: Any, deserialize: bool | None = True) -> Any:

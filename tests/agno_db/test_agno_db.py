@@ -13,29 +13,48 @@ from localstore import JsonStorage
 from tests.agno_db.environments import NEWEST, OLDEST, RELEASES, run_inside
 from tests.effort import ci_only
 from tests.environments import ROOT, NotThere
+from tests.mongo import mongo_url
+from tests.postgres import postgres_url
 from tests.run_cases import cases
 from tests.scripted_server import scripted_server, text
 
 pytestmark = ci_only
 
 
-def modules(release: str) -> list[str]:
+PLACES = [(release, "folder") for release in RELEASES]
+PLACES += [(OLDEST, "sqlite"), *((NEWEST, name) for name in ("sqlite", "postgres", "mongo"))]
+"""Each release, and where it keeps the sessions."""
+
+
+def modules(release: str, place: str) -> list[str]:
     """Return the modules to run in a release. The oldest one cannot read teams from its own JsonDb, so it has none."""
     some = ["store", "memories", "flow"]
     some += ["groups", "shared"] if release != OLDEST else []
     some += ["runs"] if release.startswith("3.") else []
-    some += ["os", "random"] if release == NEWEST else []
+    some += ["random", "transcripts"] if release == NEWEST else []
+    some += ["files"] if place == "folder" else []
+    some += ["os"] if place == "folder" and release == NEWEST else []
     return [f"tests.agno_db.cases_{name}" for name in some]
+
+
+def url_of(place: str, folder: Path) -> str:
+    """Return the URL of the database for the cases, with {} for a name in it."""
+    if place == "postgres":
+        url = postgres_url()
+        return f"{url}{'&' if '?' in url else '?'}schema={{}}"
+    return f"{mongo_url()}/{{}}" if place == "mongo" else f"sqlite:///{folder}/{{}}.db"
 
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return a function that runs the cases of a release in one process, and returns their results."""
+    """Return a function that runs the cases of a release in one place in one process, and returns their results."""
 
     @cache
-    def of(release: str) -> dict[str, str | None]:
+    def of(release: str, place: str) -> dict[str, str | None]:
+        folder = tmp_path_factory.mktemp(f"{release}-{place}")
+        url = "" if place == "folder" else url_of(place, folder)
         try:
-            done = run_inside(release, "tests.run_cases", tmp_path_factory.mktemp(release), *modules(release))
+            done = run_inside(release, "tests.run_cases", folder, *modules(release, place), AGNO_TEST_DATABASE=url)
         except NotThere as error:
             pytest.skip(str(error))
         assert done.returncode == 0, done.stderr[-3000:]
@@ -46,16 +65,16 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("release", "case"),
+    ("release", "place", "case"),
     [
-        pytest.param(release, case, marks=pytest.mark.xdist_group(f"agno-{release}"))  # one process runs them all
-        for release in RELEASES
-        for module in modules(release)
+        pytest.param(release, place, case, marks=pytest.mark.xdist_group(f"agno-{release}-{place}"))  # in one process
+        for release, place in PLACES
+        for module in modules(release, place)
         for case in cases(module)
     ],
 )
-def test_in_agno(results: Any, release: str, case: str) -> None:
-    problem = results(release)[case]
+def test_in_agno(results: Any, release: str, place: str, case: str) -> None:
+    problem = results(release, place)[case]
     assert problem is None, problem
 
 
