@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from localstore.errors import StoreNotFound
+from localstore.errors import LocalstoreError, StoreNotFound
 
 from .. import output
 from ..errors import FINDINGS
@@ -17,11 +18,15 @@ from ..store_option import open_or_make_store, open_store, store_option
 from ..transfer_summary import transfer_summary
 
 if TYPE_CHECKING:
-    from localstore.maintenance.importing import Kind
+    from collections.abc import Callable
+
+    from localstore.maintenance.importing import Imported, Kind
     from localstore.storage.contract import SessionStorage
 
-KINDS: tuple[Kind, ...] = ("claude-code", "codex", "llm", "chatgpt", "openai-agents", "adk", "agno", "atif")
-"""The kinds of the library, which is not imported for `--help`."""
+LANGGRAPH = "langgraph"
+"""The kind that the adapter for LangGraph reads, with packages of LangGraph."""
+KINDS = ("claude-code", "codex", "llm", "chatgpt", "openai-agents", "adk", LANGGRAPH, "agno", "atif")
+"""The kinds of the library, which is not imported for `--help`, and that of the adapter."""
 
 
 @click.command()
@@ -30,7 +35,7 @@ KINDS: tuple[Kind, ...] = ("claude-code", "codex", "llm", "chatgpt", "openai-age
 @click.option("--dry-run", is_flag=True, help="Only say what would be imported.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with the ids of the sessions.")
 @store_option
-def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | None) -> None:
+def command(kind: str, path: str, dry_run: bool, as_json: bool, store: str | None) -> None:
     """Import the sessions of another program.
 
     \b
@@ -41,6 +46,7 @@ def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | No
     chatgpt        conversations.json of an export, or the folder of the export
     openai-agents  a database of the OpenAI Agents SDK (SQLiteSession)
     adk            a SQLite database of Google's ADK (DatabaseSessionService, SqliteSessionService)
+    langgraph      a database of LangGraph's SqliteSaver or AsyncSqliteSaver
     agno           a SQLite database of agno 1.x, 2.x or 3.x, or a folder of its JSON files
     atif           trajectories in ATIF, as 'localstore export --format atif' writes them
 
@@ -50,10 +56,14 @@ def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | No
     """
     if not os.path.exists(path):
         raise click.UsageError(f"There is no file or folder '{path}'", click.get_current_context())
+    of_langgraph = _reader_of_langgraph() if kind == LANGGRAPH else None
     with contextlib.ExitStack() as stack:
         storage = _store_to_look_at(store, stack) if dry_run else open_or_make_store(store)
         gc.disable()  # an import makes very many objects, none of them garbage that it would find
-        result = storage.import_from(kind, path, dry_run=dry_run)
+        if of_langgraph is not None:
+            result = of_langgraph(storage, Path(path), dry_run=dry_run)
+        else:
+            result = storage.import_from(cast("Kind", kind), path, dry_run=dry_run)
         gc.enable()
     for part in result.skipped:
         output.note(f"Not imported: {part}")
@@ -63,6 +73,19 @@ def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | No
         output.write(f"{transfer_summary(result, 'Imported', 'Would import', items=result.items)}\n")
     if result.skipped:
         click.get_current_context().exit(FINDINGS)
+
+
+def _reader_of_langgraph() -> Callable[..., Imported]:
+    try:
+        from localstore.integrations.langgraph import import_from
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("localstore"):
+            raise
+        raise LocalstoreError(
+            f"Checkpoints are read with packages of LangGraph, and there is no module {error.name}. "
+            "Run: pip install 'localstore-sessions[langgraph]'"
+        ) from None
+    return import_from
 
 
 def _store_to_look_at(option: str | None, stack: contextlib.ExitStack) -> SessionStorage:

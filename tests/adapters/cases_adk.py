@@ -13,17 +13,13 @@ from google.adk.sessions import BaseSessionService, InMemorySessionService, Sess
 from google.adk.sessions.base_session_service import GetSessionConfig
 from google.genai import types
 
-from localstore import JsonStorage, SessionStorage
-from localstore.databases.sql import SqlStorage
+from localstore import JsonStorage
 from localstore.errors import Conflict
 from localstore.integrations.adk import LocalSessionService
+from tests.case_databases import storages
 from tests.effort import rounds
 
 TRIP: dict[str, Any] = {"app_name": "travel", "user_id": "alice", "session_id": "trip"}
-
-
-def both(folder: Path) -> list[SessionStorage]:
-    return [JsonStorage(folder / "files"), SqlStorage(f"sqlite:///{folder / 'database.db'}")]
 
 
 def said(text: str, author: str = "user", timestamp: float | None = None, **actions: Any) -> Event:
@@ -73,7 +69,7 @@ async def case_events_come_back_exactly(folder: Path) -> None:
         custom_metadata={"k": None},
         usage_metadata=types.GenerateContentResponseUsageMetadata(total_token_count=3),
     )
-    for storage in both(folder):
+    for storage in storages(folder):
         service = LocalSessionService(storage)
         session = await service.create_session(**TRIP)
         await service.append_event(session, odd)
@@ -86,7 +82,7 @@ async def case_events_come_back_exactly(folder: Path) -> None:
 
 
 async def case_a_session_is_created_once(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         service = LocalSessionService(storage)
         await service.create_session(**{**TRIP, "session_id": " trip "})
         await refused(service.create_session(**TRIP), "AlreadyExistsError")
@@ -112,7 +108,7 @@ async def case_names_with_slashes_are_kept_apart(folder: Path) -> None:
         ("a%2Fb", "x", "c"),
         ("a", "", "b"),
     ]
-    for storage in both(folder):
+    for storage in storages(folder):
         service = LocalSessionService(storage)
         for app, user, session_id in [name for name in names if name[1]]:
             state = {"me": session_id, "user:me": user, "app:me": app}
@@ -126,7 +122,7 @@ async def case_names_with_slashes_are_kept_apart(folder: Path) -> None:
 
 
 async def case_state_is_shared_by_its_prefix(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         service = LocalSessionService(storage)
         start = {"city": "Linz", "app:currency": "EUR", "user:name": "Alice", "temp:now": 1}
         session = await service.create_session(**TRIP, state=start)
@@ -164,7 +160,7 @@ async def case_a_value_that_json_cannot_hold_becomes_text(folder: Path) -> None:
 
 
 async def case_partial_events_are_not_stored(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         service = LocalSessionService(storage)
         session = await service.create_session(**TRIP)
         piece = said("Li", "guide", state_delta={"a": 1})
@@ -176,7 +172,7 @@ async def case_partial_events_are_not_stored(folder: Path) -> None:
 
 
 async def case_a_stale_session_is_refused_by_its_revision_and_not_by_time(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         service = LocalSessionService(storage)
         await service.create_session(**TRIP)
         one, two = [await service.get_session(**TRIP) for _ in range(2)]
@@ -202,7 +198,7 @@ async def case_a_stale_session_is_refused_by_its_revision_and_not_by_time(folder
 
 
 async def case_of_many_stale_sessions_one_succeeds(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         services = [LocalSessionService(storage) for _ in range(8)]
         await services[0].create_session(**TRIP)
         for turn in range(3):
@@ -221,7 +217,7 @@ async def case_of_many_stale_sessions_one_succeeds(folder: Path) -> None:
 
 
 async def case_tasks_that_share_a_session_all_succeed(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         service = LocalSessionService(storage)
         session = await service.create_session(**TRIP)
         await asyncio.gather(
@@ -235,7 +231,7 @@ async def case_tasks_that_share_a_session_all_succeed(folder: Path) -> None:
 
 
 async def case_an_event_is_stored_once(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         service = LocalSessionService(storage)
         session = await service.create_session(**TRIP)
         lost = await service.get_session(**TRIP)
@@ -258,7 +254,7 @@ async def case_an_event_is_stored_once(folder: Path) -> None:
 
 
 async def case_recent_events_are_chosen(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         service = LocalSessionService(storage)
         session = await service.create_session(**TRIP)
         for number in range(100):
@@ -280,7 +276,7 @@ async def case_recent_events_are_chosen(folder: Path) -> None:
 
 
 async def case_sessions_are_listed_oldest_first(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         service = LocalSessionService(storage)
         storage.append_items("travel", [], user_id="alice")
         for number, (user, session_id) in enumerate([("bob", "b"), ("alice", "z"), ("alice", "a"), ("bob", "a")]):
@@ -299,7 +295,7 @@ async def case_sessions_are_listed_oldest_first(folder: Path) -> None:
 
 async def case_random_calls_agree_with_the_service_in_memory(folder: Path) -> None:
     for seed in range(rounds(2, 6, 60)):
-        storage = both(folder / str(seed))[seed % 2]
+        storage = storages(folder / str(seed))[seed % 2]
         chance = random.Random(seed)
         ours: BaseSessionService = LocalSessionService(storage)
         theirs: BaseSessionService = InMemorySessionService()
@@ -345,7 +341,7 @@ class Echo(BaseAgent):  # type: ignore[misc] # the ADK may be absent
 
 
 async def case_a_runner_goes_on_in_another_process(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         for question in ("When", "Where"):
             service = LocalSessionService(storage)
             runner = Runner(app_name="travel", agent=Echo(name="echo"), session_service=service)
@@ -369,7 +365,7 @@ async def case_sessions_of_the_stock_service_are_imported_and_continued(folder: 
     for number in range(3):
         await stock.append_event(session, said(f"q{number}", state_delta={"n": number}))
     expected = await stock.get_session(**TRIP)
-    for storage in both(folder):
+    for storage in storages(folder):
         assert not storage.import_from("adk", folder / "adk.db").skipped
         service = LocalSessionService(storage)
         found = await service.get_session(**TRIP)

@@ -8,17 +8,14 @@ from typing import Any
 from claude_agent_sdk import ClaudeAgentOptions, get_session_messages_from_store, list_sessions_from_store
 from claude_agent_sdk.testing import run_session_store_conformance
 
-from localstore import Filter, JsonStorage, SessionStorage, UnstorableValue
+from localstore import Filter, JsonStorage, UnstorableValue
 from localstore.databases.opening import open_storage
 from localstore.errors import OwnerMismatch
 from localstore.integrations.claude import LocalSessionStore
+from tests.case_databases import storages
 
 KEY = {"project_key": "-home-alice-trips", "session_id": "8c5a0b4e-0b0e-4c50-9d7c-4a2f7a3a5b11"}
 SUB = {**KEY, "subpath": "subagents/agent-1"}
-
-
-def both(folder: Path) -> list[SessionStorage]:
-    return [JsonStorage(folder / "files"), open_storage(f"sqlite:///{folder / 'database.db'}")]
 
 
 def said(uuid: str, text: str, role: str = "user", **more: Any) -> dict[str, Any]:
@@ -38,7 +35,7 @@ async def case_the_contracts_of_the_sdk_are_kept(folder: Path) -> None:
 
 
 async def case_an_entry_is_stored_once(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         store = LocalSessionStore(storage)
         first, second, title = said("u1", "When?"), said("u2", "At 7:58.", "assistant"), {"type": "title", "n": 1}
         await store.append(KEY, [first, second, first])
@@ -54,7 +51,7 @@ async def case_an_entry_is_stored_once(folder: Path) -> None:
 
 
 async def case_keys_may_be_any_text(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         store = LocalSessionStore(storage)
         keys = [("a/b", "c"), ("a", "b/c"), ("a%2Fb", "c"), ("..", ".."), ("ü \n", "x")]
         for project, session in keys:
@@ -66,7 +63,7 @@ async def case_keys_may_be_any_text(folder: Path) -> None:
 
 
 async def case_subagents_are_deleted_with_their_session(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         store = LocalSessionStore(storage)
         await store.append(SUB, [said("s1", "Search")])
         assert await store.list_sessions(KEY["project_key"]) == []
@@ -81,7 +78,7 @@ async def case_subagents_are_deleted_with_their_session(folder: Path) -> None:
 
 
 async def case_the_sdk_reads_what_was_stored(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         store = LocalSessionStore(storage)
         assert ClaudeAgentOptions(session_store=store).session_store is store
         from claude_agent_sdk import project_key_for_directory
@@ -95,7 +92,7 @@ async def case_the_sdk_reads_what_was_stored(folder: Path) -> None:
 
 
 async def case_writers_of_one_session_lose_nothing(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         stores = [LocalSessionStore(storage) for _ in range(4)]
         await asyncio.gather(*(stores[n % 4].append(KEY, [said(f"{n}.{k}", "x") for k in "ab"]) for n in range(16)))
         found = [entry["uuid"] for entry in await stores[0].load(KEY) or ()]
@@ -105,7 +102,7 @@ async def case_writers_of_one_session_lose_nothing(folder: Path) -> None:
 
 
 async def case_what_cannot_be_stored_leaves_the_session_as_it_was(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         await LocalSessionStore(storage, user_id="alice").append(KEY, [said("u1", "When?")])
         for store, entries, kind in (
             (LocalSessionStore(storage), [said("u2", "x"), {"type": "x", "n": object()}], UnstorableValue),

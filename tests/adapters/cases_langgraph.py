@@ -7,7 +7,7 @@ import random
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 from uuid import UUID
@@ -22,16 +22,13 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import Command, interrupt
 
-from localstore import JsonStorage, SessionStorage, YamlStorage
+from localstore import JsonStorage, Run, YamlStorage
 from localstore.databases.sql import SqlStorage
-from localstore.integrations.langgraph import LocalCheckpointSaver, replay
+from localstore.integrations.langgraph import LocalCheckpointSaver, import_from, replay
+from tests.case_databases import storages
 from tests.effort import rounds
 
 TRIP: Any = {"configurable": {"thread_id": "trip"}}
-
-
-def both(folder: Path) -> list[SessionStorage]:
-    return [JsonStorage(folder / "files"), SqlStorage(f"sqlite:///{folder / 'database.db'}")]
 
 
 class Talk(TypedDict):
@@ -78,7 +75,7 @@ async def case_the_suite_of_langgraph_certifies_all_capabilities(folder: Path) -
 
 
 def case_a_thread_goes_on_in_another_process(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         for question in ("When", "Where"):
             state = ask(LocalCheckpointSaver(storage), question)
         assert [message.content for message in state["messages"]] == ["When", "When?", "Where", "Where?"]
@@ -106,7 +103,7 @@ def case_values_come_back_exactly(folder: Path) -> None:
         "message": HumanMessage("hi", id="1", additional_kwargs={"a": (1, 2)}),
         "deep": [[[[[[[[[[[[1]]]]]]]]]]]],
     }
-    for storage in both(folder):
+    for storage in storages(folder):
         saver = LocalCheckpointSaver(storage)
         versions = {name: saver.get_next_version(None, None) for name in odd}
         checkpoint: Any = {**empty_checkpoint(), "channel_values": odd, "channel_versions": versions}
@@ -126,7 +123,7 @@ def case_values_come_back_exactly(folder: Path) -> None:
 
 def case_what_changed_in_a_list_is_stored_and_not_the_list(folder: Path) -> None:
     """Also after the list was made anew, and in a branch of the thread."""
-    for storage in both(folder):
+    for storage in storages(folder):
         savers: list[BaseCheckpointSaver[Any]] = [LocalCheckpointSaver(storage), InMemorySaver()]
         for question in ("one", "two", "forget", "three"):
             states = [ask(saver, question)["messages"] for saver in savers]
@@ -168,7 +165,7 @@ def case_a_growing_state_takes_a_tenth_of_the_space_of_sqlite(folder: Path) -> N
 
 
 def case_writes_are_stored_once(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         saver = LocalCheckpointSaver(storage)
         config = {"configurable": {"thread_id": "trip", "checkpoint_ns": ""}}
         saved = saver.put(config, empty_checkpoint(), {"source": "loop", "step": 0}, {})
@@ -193,7 +190,7 @@ def case_an_interrupt_is_resumed_elsewhere(folder: Path) -> None:
         builder.add_edge(START, "book")
         return builder.compile(checkpointer=saver)
 
-    for storage in both(folder):
+    for storage in storages(folder):
         first = build(LocalCheckpointSaver(storage)).invoke({"messages": []}, TRIP)
         assert first["__interrupt__"][0].value == "sure?"
         done = build(LocalCheckpointSaver(storage)).invoke(Command(resume="yes"), TRIP)
@@ -219,7 +216,7 @@ def case_pruning_keeps_what_a_delta_channel_needs(folder: Path) -> None:
         builder.add_edge(START, "add")
         return builder.compile(checkpointer=saver)
 
-    for storage in both(folder):
+    for storage in storages(folder):
         for turn in range(1, 9):
             saver = LocalCheckpointSaver(storage)
             build(saver).invoke({"log": ["q"]}, TRIP)
@@ -234,7 +231,7 @@ def case_pruning_keeps_what_a_delta_channel_needs(folder: Path) -> None:
 
 
 def case_pruning_and_deleting_runs_keep_the_values_of_the_rest(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         saver = LocalCheckpointSaver(storage)
         for number in range(6):
             config = {**TRIP, "metadata": {"run_id": f"run-{number}"}}
@@ -272,7 +269,7 @@ def case_a_listing_may_be_left_and_writes_go_on_meanwhile(folder: Path) -> None:
 
 
 async def case_tasks_and_savers_on_one_thread_lose_nothing(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         savers = [LocalCheckpointSaver(storage) for _ in range(4)]
         config = {"configurable": {"thread_id": "trip", "checkpoint_ns": ""}}
         saved = await savers[0].aput(config, empty_checkpoint(), {"source": "loop", "step": 0}, {})
@@ -287,7 +284,7 @@ async def case_tasks_and_savers_on_one_thread_lose_nothing(folder: Path) -> None
 
 def case_random_calls_agree_with_the_saver_in_memory(folder: Path) -> None:
     for seed in range(rounds(2, 10, 100)):
-        storage = both(folder / str(seed))[seed % 2]
+        storage = storages(folder / str(seed))[seed % 2]
         chance, theirs = random.Random(seed), InMemorySaver()
         ours = LocalCheckpointSaver(storage)
         values: dict[str, Any] = {"items": [], "word": "a"}
@@ -336,7 +333,7 @@ def case_encrypted_values_are_stored_and_not_readable(folder: Path) -> None:
         def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
             return bytes(byte ^ 0x55 for byte in ciphertext)
 
-    for storage in both(folder):
+    for storage in storages(folder):
         for question in ("secret", "again"):
             state = ask(LocalCheckpointSaver(storage, serde=EncryptedSerializer(Swapped())), question)
         assert len(state["messages"]) == 4
@@ -351,7 +348,7 @@ def case_the_checkpoints_of_sqlite_are_replayed_and_continued(folder: Path) -> N
         ask(source, "two")
         ask(source, "other", {"configurable": {"thread_id": "other"}})
         expected = [list(source.list({"configurable": {"thread_id": name}})) for name in ("trip", "other")]
-        for storage in both(folder):
+        for storage in storages(folder):
             saver = LocalCheckpointSaver(storage)
             assert replay(source, saver) == sum(map(len, expected))
             found = [list(saver.list({"configurable": {"thread_id": name}})) for name in ("trip", "other")]
@@ -367,3 +364,96 @@ def case_the_checkpoints_of_sqlite_are_replayed_and_continued(folder: Path) -> N
             messages = graph(LocalCheckpointSaver(storage)).get_state(TRIP).values["messages"]
             assert [message.content for message in messages][::2] == ["one", "two"]
             ask(LocalCheckpointSaver(storage), "three")
+
+
+def contents(saver: Any, thread: str) -> list[Any]:
+    """Return what a saver lists of a thread."""
+    found = saver.list({"configurable": {"thread_id": thread}})
+    return [
+        (one.config, one.checkpoint, one.metadata, one.parent_config, sorted(one.pending_writes or (), key=str))
+        for one in found
+    ]
+
+
+def case_a_database_of_sqlite_is_imported_and_continued(folder: Path) -> None:
+    path = folder / "checkpoints.db"
+    for number, storage in enumerate(storages(folder)):
+        path.unlink(missing_ok=True)
+        with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+            source = SqliteSaver(connection)
+            ask(source, "one")
+            ask(source, "other", {"configurable": {"thread_id": "other"}})
+            dry = import_from(storage, path, dry_run=True)
+            assert (storage.count(), dry.dry_run) == (0, True)
+            done = import_from(storage, path)
+            assert (done.added, done.extended, done.unchanged, done.skipped) == (("other", "trip"), (), 0, ())
+            assert (dry.added, dry.items) == (done.added, done.items)
+            assert done.items >= 2 * 2
+            before = storage.revision("trip")
+            again = import_from(storage, path)
+            assert (again.added, again.unchanged, again.items, storage.revision("trip")) == ((), 2, 0, before)
+            ask(source, "two")
+            dry, done = import_from(storage, path, dry_run=True), import_from(storage, path)
+            assert (done.extended, done.unchanged, dry.items) == (("trip",), 1, done.items)
+            for thread in ("trip", "other"):
+                assert contents(LocalCheckpointSaver(storage), thread) == contents(source, thread), number
+            ask(LocalCheckpointSaver(storage), "three")
+            messages = graph(LocalCheckpointSaver(storage)).get_state(TRIP).values["messages"]
+            assert [message.content for message in messages][::2] == ["one", "two", "three"]
+
+
+def case_imported_values_are_the_bytes_that_langgraph_wrote(folder: Path) -> None:
+    """The classes of the program are not there: LangGraph would restore their values as something else."""
+    values = {
+        "when": datetime(2026, 11, 22, tzinfo=UTC),
+        "id": UUID(int=7),
+        "none": None,
+        "raw": b"x",
+        "list": [1, (2, b"y")],
+        "d": {3: 1.5},
+    }
+    versions = dict.fromkeys(values, "1")
+    with closing(sqlite3.connect(folder / "checkpoints.db")) as connection:
+        source = SqliteSaver(connection)
+        place: Any = {"configurable": {"thread_id": "trip", "checkpoint_ns": "a|b"}}
+        checkpoint: Any = {**empty_checkpoint(), "channel_values": values, "channel_versions": versions}
+        put = source.put(place, checkpoint, {"source": "loop", "step": 1}, versions)
+        source.put_writes(put, [("x", None), ("y", {"z": [UUID(int=1)]})], "task", "~pull")
+    saver = LocalCheckpointSaver(JsonStorage(folder / "store"))
+    assert import_from(saver.storage, folder / "checkpoints.db").skipped == ()
+    found = saver.get_tuple(place)
+    assert found is not None
+    assert found.checkpoint == checkpoint
+    assert found.pending_writes == [("task", "x", None), ("task", "y", {"z": [UUID(int=1)]})]
+    directly = LocalCheckpointSaver(JsonStorage(folder / "directly"))
+    directly.put_writes(directly.put(place, checkpoint, {"source": "loop", "step": 1}, versions), [("x", None)], "t")
+    (one,), (other,) = (
+        [item.data["values"] for item in it.storage.items("trip", 9) if "values" in item.data]
+        for it in (saver, directly)
+    )
+    assert one == other
+
+
+def case_what_cannot_be_imported_is_named(folder: Path) -> None:
+    storage = JsonStorage(folder / "store")
+    storage.append("trip", Run(run_id="r1"))
+    path = folder / "checkpoints.db"
+    with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+        source = SqliteSaver(connection)
+        ask(source, "one")
+        ask(source, "two", {"configurable": {"thread_id": "torn"}})
+        ask(source, "three", {"configurable": {"thread_id": "secret"}})
+        connection.execute("UPDATE checkpoints SET checkpoint = x'81' WHERE thread_id = 'torn'")
+        connection.execute("UPDATE checkpoints SET type = 'msgpack+aes' WHERE thread_id = 'secret'")
+        connection.execute("UPDATE writes SET type = 'msgpack+aes' WHERE thread_id = 'secret'")
+        connection.commit()
+        before = storage.revision("trip")
+        done = import_from(storage, path)
+    assert storage.revision("trip") == before
+    reasons = {one.session_id: str(one) for one in done.skipped}
+    assert "another session with this id" in reasons["trip"]
+    assert "encrypted" in reasons["secret"]
+    assert reasons.keys() == {"trip", "torn", "secret"}
+    with closing(sqlite3.connect(folder / "empty.db")) as connection:
+        connection.execute("CREATE TABLE x (y)")
+    assert "no table of checkpoints" in str(import_from(storage, folder / "empty.db").skipped[0])

@@ -9,20 +9,16 @@ from typing import Any
 from agents import Agent, OpenAIChatCompletionsModel, Runner, function_tool, set_tracing_disabled
 from openai import AsyncOpenAI
 
-from localstore import JsonStorage, SessionStorage, UnstorableValue
-from localstore.databases.opening import open_storage
+from localstore import JsonStorage, UnstorableValue
 from localstore.errors import OwnerMismatch
 from localstore.integrations.openai_agents import LocalSession
+from tests.case_databases import storages
 from tests.scripted_server import ScriptedServer, scripted_server, text, tool_call
 
 set_tracing_disabled(True)
 QUESTION, ANSWER = {"role": "user", "content": "When?"}, {"role": "assistant", "content": "At 7:58."}
 CALL = {"type": "function_call", "call_id": "c1", "name": "trains", "arguments": '{"to": "Wien"}', "id": "fc_1"}
 RESULT = {"type": "function_call_output", "call_id": "c1", "output": "7:58"}
-
-
-def both(folder: Path) -> list[SessionStorage]:
-    return [JsonStorage(folder / "files"), open_storage(f"sqlite:///{folder / 'database.db'}")]
 
 
 def agent(server: ScriptedServer, **options: Any) -> Agent[Any]:
@@ -36,7 +32,7 @@ async def case_a_conversation_goes_on_in_another_object(folder: Path) -> None:
         """The trains to a city."""
         return f"7:58 to {to}"
 
-    for storage in both(folder):
+    for storage in storages(folder):
         with scripted_server(tool_call("trains", '{"to": "Wien"}'), text("At 7:58."), text("Yes.")) as server:
             guide = agent(server, tools=[trains])
             done = await Runner.run(guide, "When?", session=LocalSession("trip", storage, user_id="alice"))
@@ -53,7 +49,7 @@ async def case_a_conversation_goes_on_in_another_object(folder: Path) -> None:
 
 async def case_items_come_back_exactly(folder: Path) -> None:
     odd = {"z": 1, "content": [{"text": "\u2028 ü \x00 {\n"}], "a": {"b": [None, 1.5, True, 2**53]}, "role": "user"}
-    for storage in both(folder):
+    for storage in storages(folder):
         session = LocalSession("trip", storage)
         assert await session.get_items() == []
         assert await session.pop_item() is None
@@ -77,7 +73,7 @@ async def case_items_come_back_exactly(folder: Path) -> None:
 
 
 async def case_what_json_cannot_hold_leaves_the_session_as_it_was(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         session = LocalSession("trip", storage)
         await session.add_items([QUESTION])
         for change in (session.add_items, session.replace_items):
@@ -91,7 +87,7 @@ async def case_what_json_cannot_hold_leaves_the_session_as_it_was(folder: Path) 
 
 
 async def case_sessions_belong_to_their_users(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         await LocalSession("trip", storage, user_id="alice", entity_id="guide").add_items([QUESTION])
         other = LocalSession("trip", storage, user_id="bob")
         assert await other.get_items() == []
@@ -108,7 +104,7 @@ async def case_sessions_belong_to_their_users(folder: Path) -> None:
 
 
 async def case_tasks_on_one_session_lose_nothing(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         sessions = [LocalSession("trip", storage) for _ in range(4)]
         await asyncio.gather(
             *(
@@ -182,7 +178,7 @@ async def case_a_compaction_replaces_the_end_unless_it_changed(folder: Path) -> 
         from agents.memory.session import _CompactionSnapshot
     except ImportError:
         return  # older releases clear and add
-    for storage in both(folder):
+    for storage in storages(folder):
         session = LocalSession("trip", storage)
         await session.add_items([QUESTION, CALL, RESULT, ANSWER])
         snapshot = await session._get_compaction_snapshot(3)
@@ -207,7 +203,7 @@ async def case_sessions_of_the_sdk_are_imported_and_continued(folder: Path) -> N
     given: list[Any] = [QUESTION, CALL, RESULT, ANSWER]
     await stock.add_items(given)
     stock.close()
-    for storage in both(folder):
+    for storage in storages(folder):
         assert not storage.import_from("openai-agents", folder / "sdk.db").skipped
         session = LocalSession("trip", storage)
         assert await session.get_items() == given

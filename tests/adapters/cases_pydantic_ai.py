@@ -29,15 +29,10 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models.test import TestModel
 
-from localstore import JsonStorage, SessionStorage
-from localstore.databases.sql import SqlStorage
 from localstore.errors import OwnerMismatch
 from localstore.integrations.pydantic_ai import LocalConversationStore
+from tests.case_databases import storages
 from tests.effort import rounds
-
-
-def both(folder: Path) -> list[SessionStorage]:
-    return [JsonStorage(folder / "files"), SqlStorage(f"sqlite:///{folder / 'database.db'}")]
 
 
 def asked(text: str) -> ModelMessage:
@@ -53,7 +48,7 @@ async def raises(kind: type[Exception], call: Any) -> None:
 
 
 async def case_an_agent_goes_on_in_another_process(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         agent = Agent(TestModel(custom_output_text="Line 13A."))
         for question in ("Which bus?", "And back?"):
             store = LocalConversationStore(storage)
@@ -88,7 +83,7 @@ async def case_messages_and_records_come_back_exactly(folder: Path) -> None:
         ModelRequest(parts=[ToolReturnPart("trains", {"at": ["7:58"], "price": None}, tool_call_id="c1")]),
         ModelResponse(parts=[TextPart("At 7:58.")], finish_reason="stop"),
     ]
-    for storage in both(folder):
+    for storage in storages(folder):
         store = LocalConversationStore(storage)
         parent, entries = None, []
         for number, message in enumerate(messages):
@@ -115,7 +110,7 @@ async def case_messages_and_records_come_back_exactly(folder: Path) -> None:
 
 
 async def case_of_writers_with_one_revision_one_succeeds(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         stores = [LocalConversationStore(storage) for _ in range(6)]
         await stores[0].save(Conversation(conversation_id="trip", messages=[asked("hi")]))
         for turn in range(3):
@@ -141,7 +136,7 @@ async def case_of_writers_with_one_revision_one_succeeds(folder: Path) -> None:
 
 
 async def case_a_fork_shares_its_entries_and_survives_its_source(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         store = LocalConversationStore(storage)
         await store.save(Conversation(conversation_id="trip", messages=[asked(str(n)) for n in range(4)]), scope="bob")
         await store.fork("trip", at=2, new_conversation_id="side")
@@ -163,7 +158,7 @@ async def case_a_fork_shares_its_entries_and_survives_its_source(folder: Path) -
 
 
 async def case_a_conversation_is_deleted_only_as_it_was_read(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         store = LocalConversationStore(storage)
         conversation = Conversation(conversation_id="trip", messages=[asked("hi")])
         await store.save(conversation)
@@ -181,7 +176,7 @@ async def case_a_conversation_is_deleted_only_as_it_was_read(folder: Path) -> No
 
 
 async def case_conversations_belong_to_their_scope(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         store = LocalConversationStore(storage)
         await store.save(Conversation(conversation_id="trip", messages=[asked("hi")]), scope="alice")
         assert await store.load("trip", scope="bob") is None
@@ -196,7 +191,7 @@ async def case_conversations_belong_to_their_scope(folder: Path) -> None:
 
 
 async def case_records_are_listed_newest_first_beside_other_sessions(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         store = LocalConversationStore(storage)
         for number in range(12):
             await store.save(Conversation(conversation_id=f"c{number}", messages=[asked("hi")]), scope="ab"[number % 2])
@@ -217,7 +212,7 @@ def storage_session(session_id: str) -> Any:
 
 async def case_random_calls_agree_with_the_store_in_memory(folder: Path) -> None:
     for seed in range(rounds(2, 3, 100)):
-        ours: ConversationStore = LocalConversationStore(both(folder / str(seed))[seed % 2])
+        ours: ConversationStore = LocalConversationStore(storages(folder / str(seed))[seed % 2])
         await compare(random.Random(seed), ours, InMemoryConversationStore())
 
 

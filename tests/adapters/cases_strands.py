@@ -12,17 +12,13 @@ from strands.session.repository_session_manager import RepositorySessionManager
 from strands.types.exceptions import SessionException
 from strands.types.session import Session, SessionAgent, SessionMessage, SessionType
 
-from localstore import JsonStorage, SessionStorage, UnstorableValue
-from localstore.databases.opening import open_storage
+from localstore import SessionStorage, UnstorableValue
 from localstore.errors import OwnerMismatch
 from localstore.integrations.strands import LocalSessionRepository
+from tests.case_databases import storages
 from tests.scripted_server import ScriptedServer, chunk, scripted_server, stream
 
 CALL = {"index": 0, "id": "c1", "type": "function", "function": {"name": "trains", "arguments": '{"to": "Wien"}'}}
-
-
-def both(folder: Path) -> list[SessionStorage]:
-    return [JsonStorage(folder / "files"), open_storage(f"sqlite:///{folder / 'database.db'}")]
 
 
 def repository(storage: SessionStorage, session_id: str = "trip", *agents: str) -> LocalSessionRepository:
@@ -59,7 +55,7 @@ def case_a_conversation_goes_on_in_another_object(folder: Path) -> None:
         return f"7:58 to {to}"
 
     called = stream(chunk({"role": "assistant", "tool_calls": [CALL]}), chunk({}, "tool_calls"))
-    for storage in both(folder):
+    for storage in storages(folder):
         with scripted_server(called, stream("At 7:58."), stream("Yes.")) as server:
             first = agent(server, storage, tools=[trains])
             first.state.set("city", "Wien")
@@ -77,7 +73,7 @@ def case_a_conversation_goes_on_in_another_object(folder: Path) -> None:
 
 
 def case_everything_comes_back_as_it_was(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         names = ["guide", "../up", "a/b", "ü \n", "x" * 300]
         ours = repository(storage, "../s/1", *names)
         found = LocalSessionRepository(storage).read_session("../s/1")
@@ -100,7 +96,7 @@ def case_everything_comes_back_as_it_was(folder: Path) -> None:
 
 
 def case_what_does_not_exist_or_exists_already_is_an_error(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         ours = repository(storage, "trip", "guide")
         ours.create_message("trip", "guide", message(0))
         before = storage.revision("trip")
@@ -126,7 +122,7 @@ def case_what_does_not_exist_or_exists_already_is_an_error(folder: Path) -> None
 
 
 def case_a_message_is_redacted_and_an_agent_updated(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         ours = repository(storage, "trip", "guide", "critic")
         for number in range(3):
             ours.create_message("trip", "guide", message(number, "secret"))
@@ -154,7 +150,7 @@ def case_a_message_is_redacted_and_an_agent_updated(folder: Path) -> None:
 
 
 def case_threads_on_one_session_lose_nothing(folder: Path) -> None:
-    for storage in both(folder):
+    for storage in storages(folder):
         names = [f"agent{number}" for number in range(4)]
         ours = repository(storage, "trip", *names)
         start = threading.Barrier(4)
@@ -192,7 +188,7 @@ def case_a_storage_keeps_bytes_by_their_keys(folder: Path) -> None:
         b"123456789012345678901234567890",
         b'"\\ud800"',
     ]
-    for storage in both(folder):
+    for storage in storages(folder):
         ours = LocalStorage(storage)
 
         async def use(ours: Any = ours, storage: Any = storage) -> None:
@@ -227,7 +223,7 @@ def case_snapshots_are_kept_in_a_storage(folder: Path) -> None:
         return  # older releases have none
     from localstore.integrations.strands import LocalStorage
 
-    for storage in both(folder):
+    for storage in storages(folder):
         with scripted_server(stream("At 7:58."), stream("Yes.")) as server:
             model = OpenAIModel(client_args={"base_url": server.base_url, "api_key": "none"}, model_id="tiny")
             for question in ("When?", "Sure?"):

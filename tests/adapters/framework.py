@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from tests.case_databases import servers
 from tests.effort import IS_LONG
 from tests.environments import ENVIRONMENT, ROOT, interpreter_or_skip, without_settings
 from tests.run_cases import cases
 
-_NEEDS = ("click", "filelock", "openai", "orjson", "pydantic", "PyYAML", "rich", "sqlalchemy")
+_NEEDS = (
+    *("click", "filelock", "openai", "orjson", "pydantic", "PyYAML", "rich"),
+    *("sqlalchemy", "psycopg[binary]", "pymongo"),
+)
 """What localstore needs there."""
 
 
@@ -87,8 +91,12 @@ def example_of(package: str) -> str:
 
 @cache
 def results(framework: Framework, release: str, module: str, folder: Path) -> dict[str, str | None]:
-    """Run the cases of a module with a release, and return for each of them None, or what went wrong."""
-    done = framework.run_inside(release, "-W", "error::ResourceWarning", "-m", "tests.run_cases", folder, module)
+    """Run the cases of a module with a release, and return for each of them None, or what went wrong.
+
+    The newest release also runs on the servers of databases.
+    """
+    arguments = ("-W", "error::ResourceWarning", "-m", "tests.run_cases", folder, module)
+    done = framework.run_inside(release, *arguments, env=servers() if release == framework.newest else {})
     assert done.returncode == 0, done.stderr[-3000:]
     answer: dict[str, str | None] = json.loads(done.stdout)
     return answer

@@ -2,11 +2,8 @@
 
 import json
 import os
-from collections import OrderedDict
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import agno.run
@@ -19,29 +16,20 @@ from agno.run.agent import RunOutput
 from agno.run.base import RunStatus
 from agno.session import AgentSession
 
-from localstore import JsonStorage, SessionStorage, open_storage
+from localstore import JsonStorage
 from localstore.integrations.agno_db import LocalDb
+from tests.case_databases import in_database
 from tests.scripted_server import ScriptedServer
 
 AGENT, TEAM, WORKFLOW = SessionType.AGENT, SessionType.TEAM, SessionType.WORKFLOW
 RUNS_APART = hasattr(BaseDb, "upsert_run")
 DATABASE = os.environ.get("AGNO_TEST_DATABASE", "")
 """The URL of the database for the cases, with {} for a name in it; "" if they use folders."""
-_HANDLES: OrderedDict[str, SessionStorage] = OrderedDict()
-_LOCK = Lock()
 
 
 def place(folder: Path) -> Any:
     """Return what a `LocalDb` of this folder opens: the folder, or a database with a name of its own."""
-    if not DATABASE:
-        return folder
-    url = DATABASE.format(f"t{sha256(os.fsencode(folder)).hexdigest()[:16]}")
-    with _LOCK:
-        storage = _HANDLES.pop(url) if url in _HANDLES else open_storage(url)
-        _HANDLES[url] = storage
-        for older in [*_HANDLES.values()][:-4]:
-            older.close()  # until it is used again: a server has few connections
-    return storage
+    return in_database(DATABASE, folder) if DATABASE else folder
 
 
 def opened(folder: Path, **options: Any) -> LocalDb:

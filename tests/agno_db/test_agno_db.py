@@ -11,10 +11,9 @@ import pytest
 
 from localstore import JsonStorage
 from tests.agno_db.environments import NEWEST, OLDEST, RELEASES, run_inside
+from tests.case_databases import mongo, postgres
 from tests.effort import ci_only
 from tests.environments import ROOT, NotThere
-from tests.mongo import mongo_url
-from tests.postgres import postgres_url
 from tests.run_cases import cases
 from tests.scripted_server import scripted_server, text
 
@@ -38,11 +37,15 @@ def modules(release: str, place: str) -> list[str]:
 
 
 def url_of(place: str, folder: Path) -> str:
-    """Return the URL of the database for the cases, with {} for a name in it."""
-    if place == "postgres":
-        url = postgres_url()
-        return f"{url}{'&' if '?' in url else '?'}schema={{}}"
-    return f"{mongo_url()}/{{}}" if place == "mongo" else f"sqlite:///{folder}/{{}}.db"
+    """Return the URL of the database for the cases, with {} for a name in it; "" for folders."""
+    match place:
+        case "postgres":
+            return postgres()
+        case "mongo":
+            return mongo()
+        case "sqlite":
+            return f"sqlite:///{folder}/{{}}.db"
+    return ""
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +55,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
     @cache
     def of(release: str, place: str) -> dict[str, str | None]:
         folder = tmp_path_factory.mktemp(f"{release}-{place}")
-        url = "" if place == "folder" else url_of(place, folder)
+        url = url_of(place, folder)
         try:
             done = run_inside(release, "tests.run_cases", folder, *modules(release, place), AGNO_TEST_DATABASE=url)
         except NotThere as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -105,8 +106,8 @@ def test_the_command_knows_every_kind_of_the_library() -> None:
     from localstore.maintenance.importing import KINDS
 
     module = import_module("localstore_cli.commands.import_")
-    assert module.KINDS == KINDS
-    assert all(f"\n    {kind} " in (module.command.callback.__doc__ or "") for kind in KINDS)
+    assert {*module.KINDS} == {*KINDS, module.LANGGRAPH}
+    assert all(f"\n    {kind} " in (module.command.callback.__doc__ or "") for kind in module.KINDS)
 
 
 def test_a_terminal_shows_the_conversation_without_what_else_the_source_has(
@@ -125,3 +126,13 @@ def test_a_terminal_shows_the_conversation_without_what_else_the_source_has(
     assert "The one at 7:58." in shown[True]
     assert "imported" not in shown[True]
     assert shown[False].count("imported") == 3
+
+
+@pytest.mark.skipif(find_spec("langgraph") is not None, reason="needs an environment without LangGraph")
+def test_checkpoints_of_langgraph_need_its_packages(invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints.db"
+    path.touch()
+    done = invoke("import", "langgraph", path, "--store", tmp_path / "new")
+    assert done.exit_code == 4
+    assert "no module langgraph. Run: pip install 'localstore-sessions[langgraph]'" in done.stderr
+    assert not (tmp_path / "new").exists()

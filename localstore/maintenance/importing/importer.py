@@ -35,7 +35,7 @@ class Imported:
     before, and `items` that of new items of another framework. `skipped` says what was not imported, and why.
     """
 
-    kind: Kind
+    kind: str
     dry_run: bool
     added: tuple[str, ...]
     extended: tuple[str, ...]

@@ -1,0 +1,58 @@
+"""Storages for cases that run in an environment of their own: a part of a database for each folder.
+
+A variable has the URL of a database, with {} for a name in it. `servers` starts what the variables name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from hashlib import sha256
+from pathlib import Path
+from threading import Lock
+
+from localstore import JsonStorage, SessionStorage, open_storage
+
+POSTGRES, MONGO = "LOCALSTORE_CASES_POSTGRES", "LOCALSTORE_CASES_MONGO"
+_AT_ONCE = 4
+"""How many storages keep their connections: a server has few."""
+_opened: OrderedDict[str, SessionStorage] = OrderedDict()
+_lock = Lock()
+
+
+def servers() -> dict[str, str]:
+    """Start a server of each kind for this process, and return the variables that name them."""
+    return {POSTGRES: postgres(), MONGO: mongo()}
+
+
+def postgres() -> str:
+    """Return a URL of PostgreSQL, with {} for the schema."""
+    from tests.postgres import postgres_url
+
+    url = postgres_url()
+    return f"{url}{'&' if '?' in url else '?'}schema={{}}"
+
+
+def mongo() -> str:
+    """Return a URL of MongoDB, with {} for the database."""
+    from tests.mongo import mongo_url
+
+    return f"{mongo_url()}/{{}}"
+
+
+def in_database(url: str, folder: Path) -> SessionStorage:
+    """Return the storage of a folder in a database. One that was opened long ago connects again when it is used."""
+    name = url.format(f"t{sha256(os.fsencode(folder)).hexdigest()[:16]}")
+    with _lock:
+        storage = _opened.pop(name) if name in _opened else open_storage(name)
+        _opened[name] = storage
+        for older in [*_opened.values()][:-_AT_ONCE]:
+            older.close()
+    return storage
+
+
+def storages(folder: Path) -> list[SessionStorage]:
+    """Return storages for one case: files, SQLite, and the servers that the variables name."""
+    urls = [os.environ[name] for name in (POSTGRES, MONGO) if os.environ.get(name)]
+    sqlite = open_storage(f"sqlite:///{folder / 'database.db'}")
+    return [JsonStorage(folder / "files"), sqlite, *(in_database(url, folder) for url in urls)]
