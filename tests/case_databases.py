@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -51,8 +53,23 @@ def in_database(url: str, folder: Path) -> SessionStorage:
     return storage
 
 
+def kinds() -> dict[str, Callable[[Path], SessionStorage]]:
+    """Return what opens the storage of a folder: files, SQLite, and the servers that the variables name."""
+    found: dict[str, Callable[[Path], SessionStorage]] = {
+        "files": lambda folder: JsonStorage(folder / "files"),
+        "sqlite": lambda folder: open_storage(f"sqlite:///{folder / 'database.db'}"),
+    }
+    return found | {name: partial(in_database, os.environ[name]) for name in (POSTGRES, MONGO) if os.environ.get(name)}
+
+
 def storages(folder: Path) -> list[SessionStorage]:
-    """Return storages for one case: files, SQLite, and the servers that the variables name."""
-    urls = [os.environ[name] for name in (POSTGRES, MONGO) if os.environ.get(name)]
-    sqlite = open_storage(f"sqlite:///{folder / 'database.db'}")
-    return [JsonStorage(folder / "files"), sqlite, *(in_database(url, folder) for url in urls)]
+    """Return a storage of each kind for one case."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [make(folder) for make in kinds().values()]
+
+
+def one_of_them(folder: Path, number: int) -> SessionStorage:
+    """Return a storage of one kind, which the number chooses."""
+    folder.mkdir(parents=True, exist_ok=True)
+    makers = [*kinds().values()]
+    return makers[number % len(makers)](folder)

@@ -16,7 +16,7 @@ from google.genai import types
 from localstore import JsonStorage
 from localstore.errors import Conflict
 from localstore.integrations.adk import LocalSessionService
-from tests.case_databases import storages
+from tests.case_databases import one_of_them, storages
 from tests.effort import rounds
 
 TRIP: dict[str, Any] = {"app_name": "travel", "user_id": "alice", "session_id": "trip"}
@@ -295,7 +295,7 @@ async def case_sessions_are_listed_oldest_first(folder: Path) -> None:
 
 async def case_random_calls_agree_with_the_service_in_memory(folder: Path) -> None:
     for seed in range(rounds(2, 6, 60)):
-        storage = storages(folder / str(seed))[seed % 2]
+        storage = one_of_them(folder / str(seed), seed)
         chance = random.Random(seed)
         ours: BaseSessionService = LocalSessionService(storage)
         theirs: BaseSessionService = InMemorySessionService()

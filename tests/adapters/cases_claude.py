@@ -8,11 +8,10 @@ from typing import Any
 from claude_agent_sdk import ClaudeAgentOptions, get_session_messages_from_store, list_sessions_from_store
 from claude_agent_sdk.testing import run_session_store_conformance
 
-from localstore import Filter, JsonStorage, UnstorableValue
-from localstore.databases.opening import open_storage
+from localstore import Filter, UnstorableValue
 from localstore.errors import OwnerMismatch
 from localstore.integrations.claude import LocalSessionStore
-from tests.case_databases import storages
+from tests.case_databases import kinds, one_of_them, storages
 
 KEY = {"project_key": "-home-alice-trips", "session_id": "8c5a0b4e-0b0e-4c50-9d7c-4a2f7a3a5b11"}
 SUB = {**KEY, "subpath": "subagents/agent-1"}
@@ -26,12 +25,10 @@ def said(uuid: str, text: str, role: str = "user", **more: Any) -> dict[str, Any
 
 async def case_the_contracts_of_the_sdk_are_kept(folder: Path) -> None:
     number = itertools.count()
-    await run_session_store_conformance(lambda: LocalSessionStore(JsonStorage(folder / f"{next(number)}")))
-    database = folder / "databases"
-    database.mkdir()
-    await run_session_store_conformance(
-        lambda: LocalSessionStore(open_storage(f"sqlite:///{database / str(next(number))}.db"))
-    )
+    for kind in range(len(kinds())):
+        await run_session_store_conformance(
+            lambda kind=kind: LocalSessionStore(one_of_them(folder / f"{next(number)}", kind))
+        )
 
 
 async def case_an_entry_is_stored_once(folder: Path) -> None:

@@ -31,7 +31,7 @@ from pydantic_ai.models.test import TestModel
 
 from localstore.errors import OwnerMismatch
 from localstore.integrations.pydantic_ai import LocalConversationStore
-from tests.case_databases import storages
+from tests.case_databases import one_of_them, storages
 from tests.effort import rounds
 
 
@@ -211,8 +211,8 @@ def storage_session(session_id: str) -> Any:
 
 
 async def case_random_calls_agree_with_the_store_in_memory(folder: Path) -> None:
-    for seed in range(rounds(2, 3, 100)):
-        ours: ConversationStore = LocalConversationStore(storages(folder / str(seed))[seed % 2])
+    for seed in range(rounds(2, 4, 100)):
+        ours: ConversationStore = LocalConversationStore(one_of_them(folder / str(seed), seed))
         await compare(random.Random(seed), ours, InMemoryConversationStore())
 
 
