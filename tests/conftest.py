@@ -1,15 +1,23 @@
 """What all tests share: the level of effort (see `tests/effort.py`), repeatable random choices, and what saves time."""
 
+from __future__ import annotations
+
 import gc
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from localstore.index import sqlite_file
 from tests import environments
-from tests.effort import IS_LONG, LEVEL, rounds
+from tests.effort import IS_DEFAULT, IS_LONG, LEVEL, rounds
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+    from tests.scheduling import Scheduling
 
 settings.register_profile("localstore", deadline=None, derandomize=not IS_LONG, max_examples=rounds(30, 100, 1000))
 settings.load_profile("localstore")
@@ -28,6 +36,10 @@ if not IS_LONG:
     # power cuts and of failing disks see each call, and the processes that tests start wait as always.
     os.fsync = os.fdatasync = os.fstat  # type: ignore[assignment]
     sqlite_file._SYNCHRONOUS = "OFF"
+
+if IS_DEFAULT and (folder := environments.folder_in_memory()) is not None:
+    # A new store takes a third of the time there. The levels `ci` and `long` use the disk.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
 
 gc.disable()  # until all tests are collected: that makes very many objects, and no garbage
 
@@ -53,3 +65,10 @@ def pytest_collection_finish() -> None:
     """Exempt the collected tests from garbage collection, which would walk through all of them again and again."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    from tests.scheduling import Scheduling
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None

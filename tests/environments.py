@@ -27,6 +27,16 @@ def no_certificates() -> Path:
     return folder
 
 
+def folder_in_memory() -> Path | None:
+    """The folder that Linux keeps in memory, if the stores of the tests have room there and programs may run."""
+    folder = Path("/dev/shm")  # noqa: S108 (pytest makes a folder of its own in it)
+    if not os.access(folder, os.W_OK):
+        return None
+    status = os.statvfs(folder)
+    is_usable = status.f_bavail * status.f_frsize >= 1 << 30 and not status.f_flag & os.ST_NOEXEC
+    return folder if is_usable else None
+
+
 class NotThere(Exception):
     """The environment cannot be made here; the text says why."""
 

@@ -40,20 +40,27 @@ def fill(storage: Storage) -> bytes:
 
 
 _IDS = [f"s{number}" for number in range(12)]
+_QUESTIONS = [
+    *((user, None, None, limit) for limit in (1, 3) for user in ("alice", None)),
+    *(
+        (user, entity, kind, None)
+        for user in ("alice", "bob", "nobody", None)
+        for entity, kind in (("e0", None), ("e1", "agent"), (None, "team"), (None, None))
+    ),
+]
+"""The user, entity, kind and limit of each listing."""
 
 
 def answers(storage: Storage) -> dict[str, Any]:
     """What a store says to every question, the order included. Listing comes first, while everything is still new."""
     found: dict[str, Any] = {}
-    for limit in (1, 3, None):
-        for user in ("alice", "bob", "nobody", None):
-            for entity, kind in (("e0", None), ("e1", "agent"), (None, "team"), (None, None)):
-                listed = [info.as_dict() for info in storage.list_sessions(user, entity, kind, limit)]
-                for row in listed:
-                    row["path"] = os.path.relpath(row["path"], storage.root)
-                found[f"{user} {entity} {kind} {limit}"] = listed
-    for session_id in _IDS:
-        for last_runs in (None, 1, 0):
+    for user, entity, kind, limit in _QUESTIONS:
+        listed = [info.as_dict() for info in storage.list_sessions(user, entity, kind, limit)]
+        for row in listed:
+            row["path"] = os.path.relpath(row["path"], storage.root)
+        found[f"{user} {entity} {kind} {limit}"] = listed
+    for number, session_id in enumerate(_IDS):
+        for last_runs in (None, 1, 0) if number < 3 else (None,):
             session = storage.read(session_id, last_runs=last_runs)
             found[f"{session_id} {last_runs}"] = session and session.model_dump()
     return found

@@ -27,10 +27,14 @@ _HOME = Path(__file__).parents[2]
 _NAMES = ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
 
 
-@pytest.fixture(autouse=True, params=["lines in memory", "lines in the index"])
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "_PATIENCE", 0.2)
+
+
+@pytest.fixture(params=["lines in memory", "lines in the index"])
 def folding(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines are kept in memory until a listing, or go to the index at once."""
-    monkeypatch.setattr(sqlite_file, "_PATIENCE", 0.2)
     if request.param == "lines in the index":
         for name in ("_SHORT", "_LONG", "_MOST_ROWS"):
             monkeypatch.setattr(manifest_reader, name, 0)
@@ -194,6 +198,7 @@ LIES: dict[str, Callable[[Path, Path], None]] = {
 }
 
 
+@pytest.mark.usefixtures("folding")
 @pytest.mark.parametrize(
     ("lie", "is_open"),
     [(lie, is_open) for number, lie in enumerate(LIES) for is_open in sampled((number % 2 > 0, number % 2 == 0), 2)],
@@ -226,6 +231,7 @@ def test_whatever_the_index_says_the_answers_are_those_of_a_rebuild(lie: str, is
         oracle.assert_sound(root)
 
 
+@pytest.mark.usefixtures("folding")
 @pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
 def test_an_index_that_another_process_locks_for_ever_is_done_without(statement: str, tmp_path: Path) -> None:
     root = tmp_path / "store"
@@ -243,6 +249,7 @@ def test_an_index_that_another_process_locks_for_ever_is_done_without(statement:
         holder.close()
 
 
+@pytest.mark.usefixtures("folding")
 def test_a_flipped_bit_anywhere_is_an_error_or_harmless(tmp_path: Path) -> None:
     root = tmp_path / "store"
     with installed(UnsyncedSystem()):
@@ -284,7 +291,7 @@ for count in range(int(number), int(number) + 12):
 def test_processes_that_fold_and_compact_at_once_agree(tmp_path: Path) -> None:
     root = tmp_path / "store"
     STORAGES[".json"](root)
-    count = rounds(4, 10, 64)
+    count = rounds(3, 10, 64)
     processes = [subprocess.Popen([sys.executable, "-c", _FOLDING, str(root), str(number)]) for number in range(count)]
     assert [process.wait() for process in processes] == [0] * len(processes)
     now = answers(STORAGES[".json"](root))
@@ -297,7 +304,7 @@ def test_processes_that_are_killed_while_they_fold_leave_right_answers(tmp_path:
     root = tmp_path / "store"
     STORAGES[".json"](root)
     choose = random.Random(5)
-    for number in range(rounds(6, 10, 300)):
+    for number in range(rounds(3, 10, 300)):
         process = subprocess.Popen([sys.executable, "-c", _FOLDING, str(root), str(number)])
         deadline = time.monotonic() + 60
         while not (root / "sessions").exists() or not any(root.glob(f"sessions/*/own-{number}.json")):

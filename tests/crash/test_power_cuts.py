@@ -82,8 +82,8 @@ class Cuts:
 
     def cut(self, system: RecordingSystem, versions: Versions) -> None:
         """Cut the power in every moment that was recorded since the last call, and try what is left."""
-        for number, (disk, what) in sampled(enumerate(zip(system.moments, system.trace, strict=True)), 10, 2):
-            for turn in range(len(HOW) - 1 + STATES):
+        for number, (disk, what) in sampled(enumerate(zip(system.moments, system.trace, strict=True)), 7, 2):
+            for turn in range(self.tried % rounds(3, 1, 1), len(HOW) - 1 + STATES, rounds(3, 1, 1)):
                 how = HOW[min(turn, len(HOW) - 1)]
                 where = f"after {number} ({what}), {how}, turn {turn}"
                 self._try(where, disk, how, random.Random(f"{self.seed} {self.tried}"), versions)
