@@ -42,7 +42,7 @@ PAGES = (
     "localstore/viewer/README.md",
 )
 """The pages with examples."""
-SLOW = ("cli/README.md", "localstore/agents/README.md")
+SLOW = ("cli/README.md", "localstore/agents/README.md", "localstore/databases/README.md")
 """The pages whose examples start so many processes that they run at the level `ci` alone."""
 LINKED = (
     *PAGES,

@@ -27,7 +27,7 @@ from tests.unit.raw import answered, parse, run_ids
 
 Storage = JsonStorage | YamlStorage
 TYPED = "typed by a person"
-_STEP = rounds(3, 1, 1)
+_STEP = rounds(5, 1, 1)
 """A person saves before each call to the disk, at the default level before every third one."""
 _CALLS = {name for name in vars(filesystem.System) if not name.startswith("_")}
 

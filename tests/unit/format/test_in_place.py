@@ -213,7 +213,7 @@ def states(old: bytes, new: bytes) -> Iterator[bytes]:
     size = len(old)
     same = next(at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b)
     border = size // 512 * 512
-    step = max(1, (len(new) - size) // rounds(2, 6, 100))
+    step = max(1, (len(new) - size) // rounds(1, 6, 100))
     for end in [*range(size, len(new), step), len(new)]:
         yield old + new[size:end]
         yield new[:end]
@@ -298,7 +298,7 @@ def test_growth_cut_off_anywhere_keeps_acknowledged_content(
             opened.append(session_id, new)
             assert oracle.parse(path).history[1] == to_json_value(new), raw
         storage.delete_session(session_id)
-    assert tried > rounds(40, 60, 1000)
+    assert tried > rounds(20, 60, 1000)
 
 
 @pytest.mark.parametrize("what", IN_PLACE)

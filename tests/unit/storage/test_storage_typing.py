@@ -98,7 +98,7 @@ def test_whatever_is_saved_in_the_middle_of_typing_stays(storage: Storage, known
         "list": lambda opened: opened.list_sessions(),
     }
     moments = [(number, closing) for number in range(1, len(typed) + 1) for closing in (b"", end)]
-    step = rounds(7, 3, 1)
+    step = rounds(12, 3, 1)
     for number, closing in moments[(KNOWN.index(known) + [*calls].index(first)) % step :: step]:
         raw = whole.removesuffix(end) + typed[:number] + closing
         path.write_bytes(raw)

@@ -342,7 +342,7 @@ def test_an_interrupted_undo_continues(tmp_path: Path, kind: str, fault: Any) ->
         oracle.assert_no_temporary_files(root)
         if not system.happened:
             break
-        number += rounds(6, 1, 1)
+        number += rounds(11, 1, 1)
     assert number > 20
 
 
@@ -352,7 +352,7 @@ def test_a_killed_undo_continues(tmp_path: Path, kind: str, share: float) -> Non
     """As above, without any cleanup. In the end a folder of agno is not a store."""
     number = 0
     while True:
-        number += rounds(2, 1, 1)
+        number += rounds(3, 1, 1)
         root, before = migrated(tmp_path / str(number), kind)
         system = StoppingSystem(number, share)
         with contextlib.suppress(Stopped), installed(system):
