@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.framework import Framework, results
+from tests.adapters.framework import Framework, example_of, results
 from tests.effort import ci_only
 from tests.environments import ROOT
 
@@ -30,3 +30,13 @@ def test_the_sample_goes_on_when_run_again(tmp_path: Path) -> None:
         done = ADK.run_inside(ADK.newest, ROOT / "samples" / "frameworks" / "adk_sessions.py", cwd=tmp_path)
         assert done.returncode == 0, done.stderr[-3000:]
         assert done.stdout.startswith(f"Line 13A. That was question {number}.\n")
+
+
+@ci_only
+def test_the_example_of_the_page_is_accepted(tmp_path: Path) -> None:
+    """The last line needs a key."""
+    example, _, call = example_of("google-adk").rstrip().rpartition("\n")
+    check = "import inspect; inspect.signature(runner.run_debug).bind('q', user_id='u', session_id='s')"
+    done = ADK.run_inside(ADK.newest, "-c", f"{example}\n{check}\nprint(runner.session_service)", cwd=tmp_path)
+    assert done.stdout.startswith("LocalSessionService("), done.stderr
+    assert "runner.run_debug(" in call
