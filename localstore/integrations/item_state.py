@@ -27,26 +27,17 @@ def change_state(
     *,
     user_id: str | None = None,
     entity_id: str | None = None,
-    part_of: str | None = None,
 ) -> None:
     """Add the item that `item_after` returns for the newest state, with the state after it.
 
     If somebody else writes to the session meanwhile, it is called again. Raises what it raises, and what
-    `storage.append_items` raises. If the session does not exist, it is created: as a sub-session of `part_of`, if that
-    is given.
+    `storage.append_items` raises. The session is created if it does not exist.
     """
     while True:
         revision = storage.revision(session_id)
         item = item_after(state_of(storage, session_id, user_id))
         try:
-            storage.append_items(
-                session_id,
-                [item],
-                user_id=user_id,
-                entity_id=entity_id,
-                part_of=part_of,
-                expected_revision=revision,
-            )
+            storage.append_items(session_id, [item], user_id=user_id, entity_id=entity_id, expected_revision=revision)
         except Conflict:
             continue
         return

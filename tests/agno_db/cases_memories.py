@@ -10,7 +10,7 @@ from agno.db.schemas import UserMemory
 
 from localstore.errors import UnstorableValue
 from localstore.integrations.agno_db import LocalDb
-from tests.agno_db.parts import opened, raises
+from tests.agno_db.parts import DATABASE, opened, raises
 
 
 def memory(memory_id: str | None, text: str, user_id: str | None = "alice", **more: Any) -> UserMemory:
@@ -111,3 +111,16 @@ def case_schema_versions_are_kept(folder: Path) -> None:
     db.upsert_schema_version("agno_memories", "2.5.0")
     assert opened(folder).get_latest_schema_version("agno_sessions") == "3.0.0"
     assert db.get_latest_schema_version("agno_memories") == "2.5.0"
+
+
+def case_memories_and_versions_leave_nothing_to_complain_of(folder: Path) -> None:
+    """In a database they are sessions: `check` advised to remove them, as parts of a session that did not exist."""
+    db = opened(folder)
+    db.upsert_user_memory(memory("m1", "Likes trains"))
+    db.upsert_schema_version("agno_sessions", "3.0.0")
+    storage: Any = db.storage
+    assert [*(storage.check() if DATABASE else ())] == []
+    assert db.get_sessions() == []
+    db.clear_memories()
+    assert db.get_user_memories() == []
+    assert db.get_latest_schema_version("agno_sessions") == "3.0.0"

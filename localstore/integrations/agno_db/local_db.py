@@ -17,7 +17,7 @@ from localstore.index.row import IndexRow
 from localstore.integrations.agno_db import objects
 from localstore.integrations.agno_db.listing import page_of, sorted_by
 from localstore.integrations.agno_db.memories import Memories
-from localstore.integrations.agno_db.memory_sessions import MemorySessions
+from localstore.integrations.agno_db.memory_sessions import MAIN, MemorySessions
 from localstore.integrations.agno_db.objects import RUNS_ARE_SEPARATE
 from localstore.integrations.agno_db.reader import Reader, run_position
 from localstore.integrations.agno_db.side_files import SideFiles
@@ -42,7 +42,7 @@ class LocalDb(Memories, Transcripts, BaseDb):  # type: ignore[misc] # agno may b
     |---|---|---|
     | sessions, runs | `sessions/<month>/<session_id>.json` or `.yaml`; `upsert_run` appends one entry | sessions |
     | user memories | `memories/<user>.json` | the session `agno-db/memories/<user>` |
-    | schema versions | `agno.json` | the session `agno-db/versions` |
+    | schema versions | `agno.json` | the session `agno-db` |
     | transcripts of external agents (3.x) | sub-sessions of their session | the same |
     | knowledge, traces, evaluations, metrics, and so on | not stored | not stored |
 
@@ -92,7 +92,7 @@ class LocalDb(Memories, Transcripts, BaseDb):  # type: ignore[misc] # agno may b
         Transcripts.__init__(self, self.storage)
         waiting = WaitingRuns()
         self._documents = self.storage._documents()
-        self._reader = Reader(self._documents, waiting)
+        self._reader = Reader(self._documents, waiting, left_out=MAIN if folder is None else None)
         self._writer = Writer(self._documents, waiting)
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
 """Keep the user memories of agno 2.x and 3.x, and its schema versions, in the sessions of a database.
 
-The memories of a user are the items of the session `agno-db/memories/USER`, and the versions are the state of
-`agno-db/versions`. These are sub-sessions of `agno-db`, which need not exist.
+The versions are the state of the session `agno-db`. The memories of a user are the items of its sub-session
+`agno-db/memories/USER`.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,12 @@ from localstore.storage.items import Item, is_item
 from localstore.storage.session_edit import Create, OpenSession
 from localstore.storage.update import new_header
 
-_PARENT = "agno-db"
-_MEMORIES = f"{_PARENT}/memories/"
-_VERSIONS = f"{_PARENT}/versions"
+MAIN = "agno-db"
+"""The session with the versions, which is no session of agno."""
+_MEMORIES = f"{MAIN}/memories/"
 _SOURCE = "agno"
+_BEGINNING = "beginning"
+"""The id of the first item of the main session."""
 
 
 class MemorySessions:
@@ -32,7 +34,7 @@ class MemorySessions:
 
     def users(self) -> list[str | None]:
         """Return the ids of the users who have memories. None represents the memories without a user."""
-        found = self._storage.sub_sessions(_PARENT)
+        found = self._storage.sub_sessions(MAIN)
         return [info.user_id for info in found if info.session_id.startswith(_MEMORIES)]
 
     def memories(self, user_id: str | None = None) -> list[dict[str, Any]]:
@@ -66,8 +68,11 @@ class MemorySessions:
         def make(create: Create) -> None:
             entries = [*map(_entry, _by_id(work([])).values())]
             if entries:
-                create(new_header(_session_id(user_id), "agent", None, user_id, now(), _PARENT), entries)
+                create(new_header(_session_id(user_id), "agent", None, user_id, now(), MAIN), entries)
 
+        if not self._storage.revision(MAIN):
+            about = Item({"about": "the user memories and the schema versions of agno"}, _SOURCE, _BEGINNING)
+            self._storage.append_items(MAIN, [about])
         self._storage._documents().edit(_session_id(user_id), update, make)
 
     def clear(self) -> None:
@@ -77,7 +82,7 @@ class MemorySessions:
 
     def schema_version(self, table: str) -> str | None:
         """Return the stored version of one of agno's tables, or None if no version is stored for it."""
-        version = state_of(self._storage, _VERSIONS).get(table)
+        version = state_of(self._storage, MAIN).get(table)
         return version if isinstance(version, str) else None
 
     def set_schema_version(self, table: str, version: str) -> None:
@@ -86,7 +91,7 @@ class MemorySessions:
         def item_after(state: dict[str, Any]) -> Item:
             return Item({"table": table, "version": version}, _SOURCE, session_state={**state, table: version})
 
-        change_state(self._storage, _VERSIONS, item_after, part_of=_PARENT)
+        change_state(self._storage, MAIN, item_after)
 
 
 def _session_id(user_id: str | None) -> str:

@@ -44,8 +44,10 @@ class Reader:
     LockTimeout, and OSError.
     """
 
-    def __init__(self, documents: Documents, waiting: WaitingRuns) -> None:
+    def __init__(self, documents: Documents, waiting: WaitingRuns, *, left_out: str | None = None) -> None:
+        """Listings do not have the session `left_out`."""
         self._documents = documents
+        self._left_out = left_out
         self._waiting = waiting
 
     def rows(self, user_id: str | None, entity_id: str | None, kind: str | None) -> list[IndexRow]:
@@ -54,7 +56,7 @@ class Reader:
         None matches all. Sub-sessions, which agno does not have, are left out.
         """
         where = Filter(user=user_id, entity=entity_id, kind=cast("Kind | None", kind), sub_sessions=False)
-        rows = self._documents.rows(where)
+        rows = [row for row in self._documents.rows(where) if row["session_id"] != self._left_out]
         rows.reverse()
         return sorted(rows, key=lambda row: row["created_at"])
 
