@@ -389,7 +389,7 @@ def extend(fd: int, size: int, old: bytes, new: bytes, sync: Callable[[], None] 
     overlap = len(old)
     start = size - overlap
     border = size // SECTOR * SECTOR
-    try:
+    with _restored(fd, size, old):
         if is_one_step(size, old, new, by_sectors=sync is not None):
             write_at(fd, new, start)
             return
@@ -402,10 +402,28 @@ def extend(fd: int, size: int, old: bytes, new: bytes, sync: Callable[[], None] 
             write_at(fd, new[border - start : overlap], border)
         elif overlap:
             write_at(fd, new[:overlap], start)
+
+
+def extend_at_once(fd: int, size: int, old: bytes, new: bytes, sync: Callable[[], None]) -> None:
+    """Do as `extend`, but make what lies beyond the old end durable before the overlap is changed.
+
+    After a power cut, the old end is intact, or everything beyond it is there: recovery needs no other state.
+    """
+    with _restored(fd, size, old):
+        write_at(fd, new[len(old) :], size)
+        sync()
+        write_at(fd, new[: len(old)], size - len(old))
+
+
+@contextlib.contextmanager
+def _restored(fd: int, size: int, old: bytes) -> Iterator[None]:
+    """Restore the end of a file, as far as the disk allows, if writing to it fails."""
+    try:
+        yield
     except BaseException:
         with contextlib.suppress(OSError):
             system.truncate(fd, size)
-            write_at(fd, old, start)
+            write_at(fd, old, size - len(old))
         raise
 
 

@@ -13,9 +13,9 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Add one entry after the last one. Only the entry and the closing bytes are written."""
+    """Add entries after the last one, all of them or none. Only they and the closing bytes are written."""
 
-    entry: Entry
+    entries: list[Entry]
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class RunWriter:
         document: Transaction, run: Recent | None, entry: Entry, update: Entry | None
     ) -> Append | InPlace | Rewrite | Unchanged | Refused:
         if run is None:
-            return Append(entry)
+            return Append([entry])
         if not run.unfinished or document.row.get("offsets", {}).get("session_state", -1) <= run.offset:
             update = None  # no newer state follows the run
         if run.unfinished and update is None and (plan := document.plan_end(run, entry)) is not None:

@@ -153,17 +153,13 @@ class Transaction(OpenDocument):
         whole document was written or nothing had to change. Raises OSError if a write fails, which leaves the document
         as it was, and ConcurrentChange or LayoutMismatch if the document is not as the plan expects it.
         """
-        layout = self.file.layout
         match plan:
-            case Append(entry=entry) if not self._rewrite:
-                offset = self.file.size - len(layout.end) + len(layout.separator)
-                self._extend(layout.end, layout.separator + layout.entry(entry) + layout.end)
-                self._written(after_append(self.row, entry, offset))
-                return offset
-            case Append(entry=entry):
-                self._replace(self._rewritten(Rewrite(added=[entry])))
+            case Append(entries=entries) if not self._rewrite:
+                return self._add(entries)
+            case Append(entries=entries):
+                self._replace(self._rewritten(Rewrite(added=entries)))
             case InPlace():
-                self._extend(plan.old, plan.new, by_sectors=True)
+                self._extend(plan.old, plan.new, "by sectors")
                 self._written(after_finish(self.row, plan.entry, plan.offset) if plan.entry is not None else self.row)
                 return plan.offset
             case Rewrite():
@@ -174,13 +170,24 @@ class Transaction(OpenDocument):
         return None
 
     def append(self, entries: list[dict[str, Any]]) -> None:
-        """Add entries at the end.
+        """Add entries at the end: after a crash, all of them are there or none.
 
-        To add several entries, the whole document is written: if a crash interrupted an append of several entries,
-        recovery would keep the complete ones and lose the others. Raises OSError if a write fails, which leaves the
-        document as it was.
+        Raises OSError if a write fails, which leaves the document as it was.
         """
-        self.execute(Append(entries[0]) if len(entries) == 1 else Rewrite(added=entries))
+        self.execute(Append(entries))
+
+    def _add(self, entries: list[dict[str, Any]]) -> int:
+        """Write entries and the closing to the end of the file, and return the offset of the first one."""
+        layout, row = self.file.layout, self.row
+        first = offset = self.file.size - len(layout.end) + len(layout.separator)
+        pieces = [layout.entry(entry) for entry in entries]
+        for entry, piece in zip(entries, pieces, strict=True):
+            row = after_append(row, entry, offset)
+            offset += len(piece) + len(layout.separator)
+        new = layout.separator + layout.separator.join(pieces) + layout.end
+        self._extend(layout.end, new, "together" if len(entries) > 1 else "any")
+        self._written(row)
+        return first
 
     def change(
         self, header: dict[str, Any], replaced: dict[int, dict[str, Any] | None], added: list[dict[str, Any]]

@@ -30,7 +30,7 @@ from localstore.format.write_mark import WriteMark, settle
 from localstore.format.yaml_layout import LAYOUT as YAML
 from localstore.models.schema import SCHEMA_VERSION
 
-_COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
+_COMMENT_LINES = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*")
 _APPEND_START = {".json": b',\n    {\n      "', ".yaml": b"- type: "}
 """The first bytes of an append, which replace the end of the document."""
 _CONTINUED_END = {
@@ -196,12 +196,19 @@ def recover(
     known_end = begin if record is None or may_lack or record.unfinished else record.size - len(layout.end)
     pieces = _find_entries(raw, layout, begin, known_end)[: -1 if skip_last_entry else None]
     contiguous = _contiguous_pieces(raw, layout, begin, pieces)
+    completed = _completed(raw, layout, contiguous[-1].end) if contiguous else None
+    if completed is not None:
+        raw, pieces = completed, _find_entries(completed, layout, begin, known_end)
+        contiguous = _contiguous_pieces(raw, layout, begin, pieces)
+    elif contiguous and _has_old_end(raw, layout, contiguous[-1].end):
+        pieces = contiguous  # what follows may be some entries of a write that adds all of its entries or none
     if record is None and not _is_header_of_ours(raw[:begin], layout):
         return None
     if record is not None and not may_lack and len(contiguous) < record.entries - record.unfinished:
         return None
     partial_run = recover_partial_run(raw, layout, begin, contiguous, pieces)
-    if not may_lack and not _has_torn_tail(raw, layout, begin, contiguous, pieces, partial_run):
+    is_explained = may_lack or completed is not None
+    if not is_explained and not _has_torn_tail(raw, layout, begin, contiguous, pieces, partial_run):
         return None
     if partial_run is not None:
         pieces = [*contiguous, partial_run, *pieces[len(contiguous) :]]
@@ -236,6 +243,37 @@ def _is_lost_creation(raw: bytes, layout: Layout, record: RecordedState | None) 
     return raw.startswith(first) or first.startswith(raw)
 
 
+def _has_old_end(raw: bytes, layout: Layout, at: int) -> bool:
+    """Return whether the end of the document stands at `at`, behind the last entry, with more text after it.
+
+    Nothing after it is durable: a sync after it was replaced would have kept what replaced it.
+    """
+    end = _CONTINUED_END[layout.suffix].search(raw, at)
+    return end is not None and end.start() == _after_comments(raw, layout, at)
+
+
+def _after_comments(raw: bytes, layout: Layout, at: int) -> int:
+    """Return the offset of what follows the comment lines at `at`."""
+    comments = _COMMENT_LINES.match(raw, at) if layout.keeps_comments else None
+    return at if comments is None else comments.end()
+
+
+def _completed(raw: bytes, layout: Layout, at: int) -> bytes | None:
+    """Return the document with the write completed that replaced the end at `at`, if only those bytes are damaged.
+
+    They are a mixture of old, new and zero bytes. Returns None for any other damage.
+    """
+    at = _after_comments(raw, layout, at)
+    old, new = layout.end, _APPEND_START[layout.suffix][: len(layout.end)]
+    overlap, beyond = raw[at : at + len(old)], raw[at + len(old) :]
+    if overlap in (old, new) or any(byte not in (0, *pair) for byte, *pair in zip(overlap, old, new, strict=False)):
+        return None
+    if b"\0" not in overlap and at // SECTOR == (at + len(old) - 1) // SECTOR:
+        return None  # no crash mixes the bytes of one sector
+    completed = raw[:at] + new + beyond
+    return completed if _parses_to_end(completed, layout) else None
+
+
 def _looks_like_torn_append(raw: bytes, layout: Layout, at: int) -> bool:
     """Return whether the bytes from `at` on, where the old end was, look like those of an interrupted append.
 
@@ -263,7 +301,7 @@ def _has_torn_tail(
     the end of the document, are never a person's edit. If only the end is missing, there must be no complete entry
     after `contiguous`.
     """
-    at = contiguous[-1].end if contiguous else begin
+    at = _after_comments(raw, layout, contiguous[-1].end if contiguous else begin)
     tail = raw[at:]
     is_like_torn = bool(contiguous) and _looks_like_torn_append(raw, layout, at)
     is_mixed = is_like_torn and tail[: len(layout.end)] not in (
@@ -381,8 +419,8 @@ def _contiguous_pieces(raw: bytes, layout: Layout, begin: int, pieces: list[Piec
     """Return the first of `pieces` (in order) that follow each other without a gap, starting at `begin`."""
     contiguous: list[Piece] = []
     for piece in pieces:
-        gap = raw[contiguous[-1].end if contiguous else begin : piece.start]
-        if gap != (layout.separator if contiguous else b"") and not (layout.keeps_comments and _COMMENTS.match(gap)):
+        at, separator = (contiguous[-1].end, layout.separator) if contiguous else (begin, b"")
+        if not raw.startswith(separator, at) or _after_comments(raw, layout, at + len(separator)) != piece.start:
             break
         contiguous.append(piece)
     return contiguous

@@ -9,12 +9,15 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from localstore import DocumentBroken, JsonStorage, LocalstoreError, Run, YamlStorage
 from localstore.disk import boot
+from localstore.format.document import LAYOUTS
+from localstore.format.in_place import SECTOR
+from localstore.format.recovery import PowerCut, RecordedState, RecoveredDocument, parse_or_recover
 from tests.crashes import in_another_boot, restart_machine
 from tests.effort import sampled
 from tests.unit.raw import Storage, answered, edit, parse, question, rescued, run_ids
@@ -95,6 +98,43 @@ def test_an_append_cut_off_anywhere_loses_nothing(storage: Storage) -> None:
         again = type(storage)(storage.root).read("s1")
         assert again is not None
         assert [run.run_id for run in again.runs] == ids
+
+
+@pytest.mark.parametrize("status", ["completed", "unfinished"])
+@pytest.mark.parametrize("border", [0, 2, 7])
+def test_several_entries_that_are_cut_off_anywhere_are_there_together_or_not_at_all(
+    storage: Storage, status: Literal["completed", "unfinished"], border: int
+) -> None:
+    """They could not be added in place: recovery kept each entry that was complete."""
+    storage.append("s1", question("r1", status=status))
+    path = storage.path("s1")
+    length = -path.stat().st_size % SECTOR + border  # so many bytes of the old end are behind the border of a sector
+    edit(path, "hello", "hello" + "x" * length)
+    if border == 7 and path.suffix == ".yaml":
+        edit(path, "...\n", "# " + "x" * 50 + "\n...\n")
+    old = path.read_bytes()
+    storage.append_many("s1", [answered("a", "x" * 600), answered("b"), answered("c")])
+    new, layout = path.read_bytes(), LAYOUTS[path.suffix]
+    size, start = len(old), len(old) - len(layout.end)
+    assert new.startswith(old[:start])
+    states = []
+    for at in sampled(range(size, len(new) + 1), 37, 5):  # not synced yet: the old end is intact
+        states += [(old + new[size:at], 1), (old + new[size:at] + bytes(len(new) - at), 1)]
+        states += [(old + bytes(at - size) + new[at:], 1)] if at < len(new) else []
+    for at in range(start, size + 1):  # synced: the bytes of the overlap are zero, or old and new by sectors
+        sides = [(bytes(at - start), one[at:size]) for one in (old, new)]
+        sides += [(one[start:at], bytes(size - at)) for one in (old, new)]
+        sides += [(old[start:at], new[at:size]), (new[start:at], old[at:size])] if at % SECTOR == 0 else []
+        states += [(old[:start] + a + b + new[size:], 1 if a + b == old[start:] else 4) for a, b in sides]
+    known = [None, *(RecordedState("s1", size, 1, status == "unfinished", may_lack) for may_lack in (False, True))]
+    for raw, count in states:
+        for record in known:
+            found = parse_or_recover(raw, layout, path, (), PowerCut(record))
+            parsed = found.parsed if isinstance(found, RecoveredDocument) else found
+            assert len(parsed.entries) == count, raw[start:]
+            if isinstance(found, RecoveredDocument):
+                kept = b"".join(data for _, data in found.rest)
+                assert (b"" if count == 4 else raw[size:].strip(b"\0")) in kept
 
 
 @pytest.mark.usefixtures("restarted")

@@ -217,9 +217,10 @@ def test_one_new_entry_is_appended(stored: Storage, disk: WatchedDisk, what: str
 
 
 @pytest.mark.parametrize("number", [1, 100])
-def test_several_new_entries_are_written_with_the_whole_document(
+def test_several_new_entries_are_added_to_the_end_of_the_document(
     stored: Storage, disk: WatchedDisk, number: int
 ) -> None:
+    """The whole document was written."""
     session = read(stored, 1)
     old = stored.path("s1").read_bytes()
     runs = [answered(f"new-{index}") for index in range(number)]
@@ -228,7 +229,7 @@ def test_several_new_entries_are_written_with_the_whole_document(
     disk.forget()
     stored.upsert(session)
     path = stored.path("s1")
-    assert disk.of("replace", name=path.suffix)
+    assert not disk.of("replace", name=path.suffix)
     assert path.read_bytes().startswith(old.removesuffix(LAYOUTS[path.suffix].end))
     assert run_ids(path)[4:] == [run.run_id for run in runs]
     after = read(other(stored), 1)
