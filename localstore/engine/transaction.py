@@ -170,7 +170,7 @@ class Transaction(OpenDocument):
         return None
 
     def append(self, entries: list[dict[str, Any]]) -> None:
-        """Add entries at the end: after a crash, all of them are there or none.
+        """Add one or more entries at the end: after a crash, all of them are there or none.
 
         Raises OSError if a write fails, which leaves the document as it was.
         """

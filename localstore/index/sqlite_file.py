@@ -62,11 +62,7 @@ def _before_fork() -> None:
     global _held
     for _ in range(_MOST_WAITS):
         held: list[Any] = []
-        for lock in [_gate, *(file.lock for file in list(_files))]:
-            if not lock.acquire(timeout=_WAIT):
-                break
-            held.append(lock)
-        else:
+        if _all_acquired(held):
             _held = held
             for file in list(_files):
                 file.close_file()
@@ -74,6 +70,18 @@ def _before_fork() -> None:
         for lock in held:  # in another order, threads may hold one and wait for another
             lock.release()
         time.sleep(0.001)
+
+
+def _all_acquired(held: list[Any]) -> bool:
+    """Acquire the gate and the locks of all files, and add those that were acquired to `held`."""
+    if not _gate.acquire(timeout=_WAIT):
+        return False
+    held.append(_gate)
+    for file in list(_files):  # only now: a file that is made meanwhile does not get past the gate
+        if not file.lock.acquire(timeout=_WAIT):
+            return False
+        held.append(file.lock)
+    return True
 
 
 def _after_fork_in_parent() -> None:

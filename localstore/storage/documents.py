@@ -131,8 +131,8 @@ class StorageDocuments(StorageWriting):
             True
 
         All items are stored with one write, or none. An item that is among the last 64 entries already is not stored
-        again, and its revision is not compared: a call can be repeated. One item costs its own size; several are
-        written with the whole document.
+        again, and its revision is not compared: a call can be repeated. Items cost their own size, however long the
+        session is.
 
         Args:
             session_id: The session.

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from localstore.disk.locks import LockPool
+from localstore.disk.store_identity import StoreIdentity
 from localstore.index import sqlite_file
+from localstore.index.sqlite_file import Layout, SqliteFile
 from tests.unit.raw import Storage, answered
 
 
@@ -121,3 +124,27 @@ def test_a_forked_process_keeps_the_log_when_its_parent_and_others_close_theirs(
         for end in (*is_open, *may_end):
             os.close(end)
     assert status == 0
+
+
+def test_a_fork_also_waits_for_a_file_that_is_made_while_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: the files were counted before the gate was closed. A thread that made one more at that moment was
+    inside SQLite during the fork, and one in thirty programs with busy threads had a child that waited for ever."""
+    made = []
+
+    class Gate:
+        def acquire(self, timeout: float) -> bool:
+            made.append(
+                SqliteFile(str(tmp_path), "made.db", Layout(1, 1, ""), LockPool(StoreIdentity.of(str(tmp_path))))
+            )
+            return True
+
+        def release(self) -> None: ...
+
+    monkeypatch.setattr(sqlite_file, "_gate", Gate())
+    with ThreadPoolExecutor() as threads:
+        sqlite_file._before_fork()
+        assert not threads.submit(made[0].lock.acquire, blocking=False).result(60)
+        sqlite_file._after_fork_in_parent()
+        assert threads.submit(made[0].lock.acquire, blocking=False).result(60)
