@@ -71,12 +71,17 @@ class PostgresServer:
     def kill(self) -> None:
         """Kill all processes of the server as a crash does."""
         assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)  # it starts no other child meanwhile
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         self._process.kill()
         for child in children:
             with suppress(ProcessLookupError):
                 os.kill(int(child), signal.SIGKILL)
         self._process.wait()
+        end = time.monotonic() + _PATIENCE
+        while any(map(_is_running, children)):  # they hold the shared memory that the next start must not find in use
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
     def remove(self) -> None:
         """Stop the server and remove its folder."""
@@ -95,6 +100,13 @@ class PostgresServer:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _program(name: str) -> str:
