@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localstore.engine.removal import with_removal
-from localstore.errors import DocumentBroken, SessionNotFound
+from localstore.errors import DocumentBroken, OwnerMismatch, SessionNotFound
 from localstore.format.agno_db.messages import NotRepresentable, to_seconds, to_time
 from localstore.format.agno_db.runs import RunKind, in_order, run_indexes, to_entry
 from localstore.format.agno_db.sessions import SessionFields, changed_header, changed_state
@@ -166,9 +166,15 @@ class Writer:
 
         Without the fields of the session, the user is checked only if the request has one.
         """
-        is_checked = request.fields is not None or request.user_id is not None
-        if is_checked and document.row.get("user_id") is not None:
-            self._documents.check_access(document.row, request.user_id or "", None)
+        if document.row.get("user_id") is None:
+            return
+        self._documents.check_access(document.row, request.user_id, None)
+        if request.user_id is None and request.fields is not None:
+            raise OwnerMismatch(
+                f"Session {request.session_id!r} belongs to a user, and was stored without one. Nothing was written. "
+                "Use another session_id, or the user_id that it was created with.",
+                session_id=request.session_id,
+            )
 
     def delete_run(self, session_id: str, run_id: str) -> bool:
         """Remove one run from a session, but keep the session state that its entry holds.
