@@ -19,7 +19,7 @@ from localstore import JsonStorage, Message, Run
 from localstore.disk import filesystem
 from tests import oracle
 from tests.crashes import tear
-from tests.effort import ci_only
+from tests.effort import ci_only, sampled
 
 from .conftest import Command
 from .test_check import document, edit, state_of
@@ -379,7 +379,7 @@ def test_permissions_are_never_set_through_a_link(invoke: Invoke, store: Path, t
 
 
 @posix
-@pytest.mark.parametrize("columns", [40, 100])
+@pytest.mark.parametrize("columns", sampled([40, 100], 2))
 def test_repairs_on_a_terminal(store: Path, columns: int) -> None:
     """A terminal shows the same lines with colours, and the summary at the end."""
     from .pseudo_terminal import on_terminal

@@ -14,7 +14,7 @@ from click.testing import Result
 
 from localstore import JsonStorage, Message, Run, YamlStorage
 from tests import oracle
-from tests.effort import ci_only
+from tests.effort import ci_only, sampled
 
 from .conftest import Command
 from .test_check import state_of
@@ -209,7 +209,7 @@ def test_the_format_is_required(invoke: Invoke, store: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", sampled(FORMATS, 2))
 def test_a_narrow_terminal_gets_no_control_characters(store: Path, form: str) -> None:
     from .pseudo_terminal import on_terminal
 

@@ -20,6 +20,7 @@ from click.testing import Result
 from localstore import JsonStorage
 from localstore.disk import filesystem
 from localstore.format.yaml_reader import load
+from tests.effort import sampled
 
 from .conftest import ENTRY_POINT, Command, clean_environment
 from .read_only import ReadOnlySystem
@@ -154,7 +155,7 @@ def test_a_document_that_cannot_be_read(invoke: Invoke, store: Path, args: tuple
 @pytest.mark.parametrize(
     ("text", "args"), [('{"n": [1]}', ()), ("n:\n- 1\n", ("--yaml",)), ('{"n": [1]}', ("--yaml",))]
 )
-@pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
+@pytest.mark.parametrize("session_id", sampled(["graz-1", "linz-1"], 2))
 def test_the_state_is_replaced(run: Command, store: Path, text: str, args: tuple[str, ...], session_id: str) -> None:
     """The new state comes from a file or the standard input. An equal state writes nothing."""
     file = store.parent / "new state"
@@ -482,7 +483,9 @@ def test_ctrl_c_belongs_to_the_editor(store: Path, editor: Editor, kept: Path, t
 
 
 @posix
-@pytest.mark.parametrize(("typed", "code"), [(b"e\n", 0), (b"\n", 0), (b"k\n", 4), (b"d\n", 4), (b"\x04", 130)])
+@pytest.mark.parametrize(
+    ("typed", "code"), sampled([(b"e\n", 0), (b"\n", 0), (b"k\n", 4), (b"d\n", 4), (b"\x04", 130)], 2)
+)
 def test_a_person_can_edit_again(
     store: Path, editor: Editor, kept: Path, tmp_path: Path, typed: bytes, code: int
 ) -> None:

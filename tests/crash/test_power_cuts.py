@@ -31,7 +31,9 @@ Value = dict[str, Any] | None
 Versions = dict[str, list[Value]]
 """By id, what a session may be after a power cut: what was made durable last, and everything since."""
 STATES = rounds(1, 2, 300)
-"""How many states are tried at each moment, besides the corners."""
+"""How many states there are at each moment, besides the corners."""
+_SHARES = rounds(3, 2, 1)
+"""Below the level `long`, each moment has one of so many shares of its states, in turn."""
 _IDS = ("s", "other", "t", "s/a")
 _QUESTION = re.compile(rb"question [0-9]+")
 _log = logging.getLogger(__name__)
@@ -79,11 +81,13 @@ class Cuts:
         self.folder = folder
         self.again: Run | None = None
         self.tried = 0
+        self.turn = random.Random(seed).randrange(_SHARES)
 
     def cut(self, system: RecordingSystem, versions: Versions) -> None:
         """Cut the power in every moment that was recorded since the last call, and try what is left."""
         for number, (disk, what) in sampled(enumerate(zip(system.moments, system.trace, strict=True)), 7, 2):
-            for turn in range(self.tried % rounds(3, 1, 1), len(HOW) - 1 + STATES, rounds(3, 1, 1)):
+            self.turn += 1
+            for turn in range(self.turn % _SHARES, len(HOW) - 1 + STATES, _SHARES):
                 how = HOW[min(turn, len(HOW) - 1)]
                 where = f"after {number} ({what}), {how}, turn {turn}"
                 self._try(where, disk, how, random.Random(f"{self.seed} {self.tried}"), versions)
