@@ -63,7 +63,7 @@ class DocumentEdit:
             both = merge_documents(self.mine, theirs, self.base, document_name(self.session_id), prefer="theirs")
             merged, keys = parse_document(both.raw, LAYOUT, document_name(self.session_id)), lost_in(both)
         is_same = json_equal(merged.header, theirs.header) and merged.slices() == theirs.slices()
-        if is_same and (self.result.changes or not keys):
+        if is_same and (not keys or self._is_kept(change)):
             return self.result
         rescued = self._keep_lost(change, keys.values())
         removed = None if is_same else self._keep_removed(change, keys.values())
@@ -77,6 +77,10 @@ class DocumentEdit:
                 [stored[number].entry if number in unchanged else one for number, one in enumerate(merged.entries)],
             )
         return self.result
+
+    def _is_kept(self, change: SessionChange) -> bool:
+        """Return whether an earlier attempt was committed, and so has kept what the session has in another form."""
+        return bool(self.result.rescued) and {*self.result.rescued} <= {one.name for one in change.asides()}
 
     def _keep_lost(self, change: SessionChange, keys: Collection[Key | None]) -> tuple[str, ...]:
         """Keep the person's form of what others changed too, and return its names."""

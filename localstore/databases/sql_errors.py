@@ -15,6 +15,8 @@ _LOCKED = {"55P03"}
 _MYSQL_TRY_AGAIN = {1020, 1040, 1053, 1213, 2002, 2003, 2006, 2013}
 """The same as numbers of MySQL and MariaDB, and those after which there is no connection."""
 _MYSQL_LOCKED = 1205
+_WRONG_USER = ("authentication failed", "no password supplied", "Access denied for user")
+"""What PostgreSQL, its driver and MySQL say of a wrong user or password. An error while connecting has no state."""
 _SHORTEST_SECRET = 3
 
 
@@ -71,10 +73,10 @@ def explained(error: exc.SQLAlchemyError, address: str, secrets: Iterable[str], 
             "Try again, or use a longer lock_timeout.",
             path=address,
         )
-    return StoreUnavailable(
-        f"{address}: {problem}. Check the address and the server, and repeat the call: no run is stored twice.",
-        path=address,
-    )
+    advice = "Check the address and the server, and repeat the call: no run is stored twice."
+    if any(words in problem for words in _WRONG_USER):
+        advice = "Check the user and the password in the URL."
+    return StoreUnavailable(f"{address}: {problem}. {advice}", path=address)
 
 
 def _is_locked(error: exc.DBAPIError) -> bool:

@@ -215,13 +215,13 @@ def _times(call: Callable[[], None], backend: SqlBackend) -> tuple[float, float,
     """Return the seconds that a call takes, those of the processor here, and those in the process of the server."""
     ask = text("SELECT pg_backend_pid()")
     pid: int = backend._connections.read(lambda connection: connection.execute(ask).scalar_one())
-    before = _of_process(pid)
+    before = seconds_of_process(pid)
     begin, own = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - begin, time.process_time() - own, _of_process(pid) - before
+    return time.perf_counter() - begin, time.process_time() - own, seconds_of_process(pid) - before
 
 
-def _of_process(pid: int) -> float:
+def seconds_of_process(pid: int) -> float:
     """Return the seconds of the processor that another process took."""
     numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")

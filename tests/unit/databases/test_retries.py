@@ -11,6 +11,7 @@ from localstore import Item, Run, Session, Step, StoreUnavailable
 from localstore.databases import sql_connections
 from localstore.databases.sql import SqlStorage
 from localstore.databases.sql_connections import Connections
+from localstore.storage.edited_document import Replaced
 from tests.contract.runs import answered, document, read, run_ids
 
 
@@ -78,6 +79,13 @@ def changed(storage: SqlStorage) -> None:
     storage.upsert(session)
 
 
+def edited(storage: SqlStorage, theirs: bytes = b"Hello!") -> Replaced:
+    """Edit a session. `base` is the document before others changed an answer in it to `theirs`."""
+    base = storage.read_document("s1").replace(b"Hello!", theirs, 1)
+    mine = base.replace(b"Hello!", b"Mine!").replace(theirs, b"Mine!")
+    return storage.replace_document("s1", mine, base=base)
+
+
 CALLS: dict[str, Callable[[SqlStorage], object]] = {
     "create": lambda storage: storage.append("s2", answered("r1")),
     "append": lambda storage: storage.append("s1", answered("r9")),
@@ -97,6 +105,9 @@ CALLS: dict[str, Callable[[SqlStorage], object]] = {
     "append items to a new session": lambda storage: storage.append_items("s2", [Item(4)]),
     "pop an item": lambda storage: storage.pop_item("items"),
     "replace the items": lambda storage: storage.replace_items("items", [Item(6)]),
+    "edit": lambda storage: edited(storage),
+    "edit what others changed": lambda storage: edited(storage, theirs=b"Theirs!"),
+    "redact": lambda storage: storage.redact("s1", ["Hello"]),
     "trash": lambda storage: storage.trash("s1"),
     "restore": lambda storage: storage.restore(storage.trashed()[0].name),
     "empty the trash": lambda storage: storage.empty_trash(),
@@ -165,6 +176,44 @@ def test_results_are_those_of_the_first_call(storage: SqlStorage, breaks: Callab
     breaks(1)
     assert storage.restore(moved.name) == "items"
     assert [item.data for item in storage.items("items")] == [1, 2]
+
+
+def test_an_edit_and_a_redaction_name_what_the_first_call_kept(
+    storage: SqlStorage, breaks: Callable[[int], None]
+) -> None:
+    breaks(1)
+    done = edited(storage, theirs=b"Theirs!")
+    assert done.lost == ("run r1",)
+    assert [one.name for one in storage.taken_out() if "editor" in one.reason] == [*done.rescued]
+    breaks(1)
+    redacted = storage.redact("s1", ["Hello"])
+    assert (redacted.documents, redacted.count) == (1, 1)
+    assert [one.name for one in storage.trashed() if one.session_id == "s1"] == [*redacted.trashed]
+
+
+def test_a_form_that_is_kept_survives_a_connection_that_breaks_before_the_commit(
+    storage: SqlStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that the person changed was changed by others, too. The second try took the first one for done."""
+    monkeypatch.setattr(sql_connections, "_PAUSES", (0.0,))
+    once, left = Connections._once, [1]
+
+    def broken(self: Connections, work: Callable[[Connection], Any], *, writes: bool, **options: Any) -> Any:
+        def work_and_break(connection: Connection) -> Any:
+            result = work(connection)
+            if writes and left[0]:
+                left[0] -= 1
+                raise Broken
+            return result
+
+        return once(self, work_and_break, writes=writes, **options)
+
+    monkeypatch.setattr(Connections, "_once", broken)
+    base = storage.read_document("s1").replace(b"Hello!", b"Theirs!")
+    done = storage.replace_document("s1", base.replace(b"Theirs!", b"Mine!"), base=base)
+    assert left == [0]
+    assert done.lost == ("run r1", "run r2", "run r3")
+    assert {one.name for one in storage.taken_out()} == {*done.rescued}
 
 
 def test_a_connection_that_stays_broken_is_an_error(storage: SqlStorage, breaks: Callable[[int], None]) -> None:

@@ -235,8 +235,8 @@ def test_a_session_of_a_newer_release_is_not_read(tmp_path: Path) -> None:
 def test_wrong_passwords_databases_and_hosts_are_named_without_the_password() -> None:
     right = make_url(postgres_url())
     for wrong, words in (
-        (right.set(password=SECRET), "password authentication failed"),
-        (right.set(username="nobody-here", password=SECRET), "authentication failed"),
+        (right.set(password=SECRET), "password authentication failed .*Check the user and the password"),
+        (right.set(username="nobody-here", password=SECRET), "authentication failed .*Check the user and"),
         (right.set(database="nowhere"), 'database "nowhere" does not exist'),
         (make_url(f"postgresql://me:{SECRET}@127.0.0.1:1/db"), "refused"),
         (make_url(f"postgresql:///db?host=/nowhere&password={SECRET}"), "nowhere"),
@@ -244,7 +244,7 @@ def test_wrong_passwords_databases_and_hosts_are_named_without_the_password() ->
         with pytest.raises(StoreUnavailable, match=words) as caught:
             PostgresStorage(db_url=wrong)
         one_line(caught)
-        assert "Check the address" in str(caught.value)
+        assert "Check the " in str(caught.value)
 
 
 @ci_only
