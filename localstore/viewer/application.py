@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
         "The viewer needs the package starlette. Run: pip install 'localstore-sessions[serve]'", name=error.name
     ) from None
 
-from localstore.errors import LocalstoreError, SessionNotFound
+from localstore.errors import LocalstoreError, RunNotFound, SessionNotFound
 from localstore.viewer.actions import ACTIONS, Actions
 from localstore.viewer.live import Live
 from localstore.viewer.pages import Pages
@@ -93,6 +93,7 @@ def app(
     ]
     handlers: dict[type[Exception], Callable[[Request, Exception], Response | Awaitable[Response]]] = {
         SessionNotFound: _handler(pages, 404),
+        RunNotFound: _handler(pages, 404),
         LocalstoreError: _handler(pages, 409),
         OSError: _handler(pages, 503),
         HTTPException: _http_error(pages),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,10 @@ class Pages:
                 query = Query(query.given, query.where, str(error))
         if found is None:
             after, skip = request.query_params.get("after", ""), request.query_params.get("skip", "")
-            infos, following = page_of_sessions(self._storage, query, after, number_in(skip) or 0)
+            try:
+                infos, following = page_of_sessions(self._storage, query, after, number_in(skip) or 0)
+            except ValueError:
+                raise HTTPException(400, "The address has no valid place in the list. Load the list again.") from None
             name = "after" if query.sort == "updated" else "skip"
             more = view.links.query("", [*query.pairs, (name, following)]) if following else ""
             total = None if after or skip else self._counting.number(query.where)
@@ -160,7 +164,9 @@ class Pages:
 
     def spark(self, request: Request) -> Response:
         """A picture of the newest runs of a session: their tokens, or their durations."""
-        stored = read_plain(self._storage, _needed(request, "id"), last_runs=_SPARK_RUNS)
+        stored = None
+        with contextlib.suppress(LocalstoreError):  # the list says what is wrong with it
+            stored = read_plain(self._storage, _needed(request, "id"), last_runs=_SPARK_RUNS)
         runs = [] if stored is None else [entry for entry in stored.history if entry["type"] == "run"]
         answer = Response(spark(runs), media_type="image/svg+xml")
         answer.headers["cache-control"] = "private, max-age=10"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PAGE = 50
 """How many sessions a page of the list has."""
+_MOST_SKIPPED = 5000
+"""How many sessions come before the last page at most, where the cost of a page is that of those before it, too."""
 _MOST_AT_ONCE = 2000
 """How many runs are in memory at once while one of them is looked for."""
 _MOST_ENTRIES = 500
@@ -79,10 +81,12 @@ def page_of_sessions(storage: SessionStorage, query: Query, after: str, skip: in
     """Return a page of the list, and what the address of the next one has; "" if this is the last page.
 
     `after` is the cursor of the last session before the page. Other orders than the usual one have no cursors: there,
-    `skip` sessions come before it.
+    `skip` sessions come before it, at most 5,000. Raises ValueError if `after` is no cursor.
     """
     if query.sort == "updated":
         infos = storage.list_sessions(where=query.where, limit=PAGE + 1, after=after or None)
         return infos[:PAGE], infos[PAGE - 1].cursor if len(infos) > PAGE else ""
+    skip = min(skip, _MOST_SKIPPED)
     infos = storage.list_sessions(where=query.where, limit=skip + PAGE + 1, sort=query.sort)
-    return infos[skip : skip + PAGE], str(skip + PAGE) if len(infos) > skip + PAGE else ""
+    has_more = len(infos) > skip + PAGE and skip < _MOST_SKIPPED
+    return infos[skip : skip + PAGE], str(skip + PAGE) if has_more else ""

@@ -14,7 +14,7 @@ from localstore.databases.sql import SqliteStorage
 from localstore.models.filter import Filter
 from localstore.storage.contract import SessionStorage
 from localstore.storage.items import Item
-from localstore.viewer import app
+from localstore.viewer import app, reading
 from localstore.viewer.counting import Counting, Remembered
 from localstore.viewer.filters import read_query
 from localstore.viewer.reading import read_part
@@ -76,6 +76,53 @@ def test_the_list_goes_on_in_every_order(tmp_path: Path) -> None:
         second = client.get(more[1].replace("&amp;", "&")).text
         assert len(rows(first)) == 50
         assert len({*rows(first), *rows(second)}) == 53
+
+
+def test_an_order_without_cursors_ends_where_its_pages_would_cost_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_MOST_SKIPPED", 50)
+    storage = JsonStorage(tmp_path)
+    for number in range(120):
+        storage.append(f"s{number}", Run())
+    client = TestClient(app(storage), base_url="http://localhost")
+    assert "More sessions" in client.get("/?sort=runs").text
+    for skip in (50, 10**12):
+        page = client.get(f"/?sort=runs&skip={skip}").text
+        assert len(rows(page)) == 50
+        assert "More sessions" not in page
+
+
+def test_a_wrong_place_in_the_list_is_refused(client: TestClient) -> None:
+    """The answer was that localstore has a bug."""
+    answer = client.get("/?after=nowhere")
+    assert answer.status_code == 400
+    assert "The address has no valid place in the list" in answer.text
+
+
+def test_a_broken_document_has_an_empty_picture(client: TestClient, storage: JsonStorage) -> None:
+    """The list showed the mark of an image that cannot be loaded."""
+    path = storage.path("tea")
+    path.write_text(path.read_text()[:-20])
+    answer = client.get("/spark.svg?id=tea")
+    assert (answer.status_code, "<rect" in answer.text) == (200, False)
+    assert client.get("/session?id=tea").status_code == 409
+
+
+@pytest.mark.parametrize("at_once", [10, 2000])
+def test_a_link_to_a_run_opens_the_part_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(reading, "_MOST_AT_ONCE", at_once)
+    storage = JsonStorage(tmp_path, durability="relaxed")
+    storage.append_many("long", [Run(run_id=f"r{number}") for number in range(1, 151)])
+    client = TestClient(app(storage), base_url="http://localhost")
+    for number, before in ((150, None), (131, None), (130, 180), (77, 127), (1, 51)):
+        answer = client.get(f"/run?id=long&run=r{number}", follow_redirects=False)
+        query = "" if before is None else f"&before={before}"
+        assert answer.headers["location"] == f"/session?id=long{query}#run-r{number}"
+        assert f'id="run-r{number}"' in client.get(answer.headers["location"]).text
+    assert client.get("/run?id=long&run=r151").status_code == 404
 
 
 def test_a_long_session_is_read_in_parts(tmp_path: Path) -> None:
