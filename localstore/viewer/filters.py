@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -69,6 +70,11 @@ def read_query(pairs: Iterable[tuple[str, str]]) -> Query:
 def number_in(text: str) -> int | None:
     """Return the whole number that a value of an address is, or None."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 15 else None
+
+
+def time_in(text: str) -> float | None:
+    """Return the seconds since 1970 that a value of an address is, or None."""
+    return float(text) if re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", text) else None
 
 
 def _without_sub_sessions(where: Filter) -> Filter:

@@ -22,7 +22,7 @@ from localstore.viewer.charts import spark
 from localstore.viewer.comparison import comparison_body
 from localstore.viewer.counting import Counting
 from localstore.viewer.dashboard import dashboard_body
-from localstore.viewer.filters import Query, filter_bar, number_in, read_query
+from localstore.viewer.filters import Query, filter_bar, number_in, read_query, time_in
 from localstore.viewer.frame import AGAIN, FILTERS, View, page
 from localstore.viewer.links import Links
 from localstore.viewer.notices import notice
@@ -64,7 +64,8 @@ class Pages:
         more, total = "", None
         if query.text and not query.problem:
             try:
-                found = self._searching.find(query.text, query.where)
+                asked_at = time_in(request.query_params.get("asked", ""))
+                found = self._searching.find(query.text, query.where, asked_at)
             except ValueError as error:
                 query = Query(query.given, query.where, str(error))
         if found is None:

@@ -23,7 +23,7 @@ _MANY = 5000
 """Up to how many sessions each search compares all documents, which takes some 40 ms."""
 _PAUSE = 2.0
 """The pause in seconds between two comparisons in the background."""
-_SHARE = 10
+_SHARE = 4
 """The pause is at least this many times as long as the last comparison took."""
 
 
@@ -33,16 +33,22 @@ class Found:
 
     hits: Sequence[SearchHit]
     compared_at: float | None = None
-    """When all documents were last compared with the index, in seconds since 1970; None if that was just now."""
-    is_comparing: bool = False
-    """Whether they are being compared, so that the same search may soon find more."""
+    """When all documents were last compared with the index, in seconds since 1970; None if the search did that."""
+    asked_at: float = 0.0
+    """When the search was made first."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the search knows everything that was edited before it was made. Otherwise, it soon will."""
+        return self.compared_at is None or self.compared_at >= self.asked_at
 
 
 class Searching:
     """Searches one storage. Thread-safe.
 
     What localstore writes is found at once. In a large store, what another program edited in place is found as soon as
-    the documents have been compared with the index, which searches start in the background, at most every two seconds.
+    the documents have been compared with the index. That happens in the background after each search, at most every two
+    seconds.
     """
 
     def __init__(self, storage: SessionStorage) -> None:
@@ -54,8 +60,10 @@ class Searching:
         self._compared_at = 0.0
         self._is_comparing = False
 
-    def find(self, text: str, where: Filter) -> Found:
+    def find(self, text: str, where: Filter, asked_at: float | None = None) -> Found:
         """Return what a search finds, newest first. The last word may be the beginning of one.
+
+        `asked_at` is when the same search was made first, in seconds since 1970, if it is made again.
 
         Raises ValueError for a query that cannot be read, and the errors of `storage.search`.
         """
@@ -65,15 +73,18 @@ class Searching:
             return Found(self._storage.search(text, where=where, limit=MOST_HITS))
         if self._took is None or not self._storage._engine.manifest.has_more_than(_MANY):
             return Found(self._compared(text, where, MOST_HITS))
+        now = time.time()
         hits = self._storage.search(text, where=where, limit=MOST_HITS, sweep=False)
         with self._lock:
-            pause = max(_PAUSE, _SHARE * self._took)
-            if not self._is_comparing and time.monotonic() - self._ended > pause:
+            found = Found(hits, self._compared_at, min(now, asked_at or now))
+            if not found.is_complete and not self._is_comparing:
                 self._is_comparing = True
-                threading.Thread(target=self._compare, args=(text, where), daemon=True).start()
-            return Found(hits, self._compared_at, self._is_comparing)
+                pause = self._ended + max(_PAUSE, _SHARE * self._took) - time.monotonic()
+                threading.Thread(target=self._compare, args=(text, where, pause), daemon=True).start()
+            return found
 
-    def _compare(self, text: str, where: Filter) -> None:
+    def _compare(self, text: str, where: Filter, pause: float) -> None:
+        time.sleep(max(0.0, pause))
         try:
             with contextlib.suppress(LocalstoreError, OSError):  # the next search says so
                 self._compared(text, where, 1)

@@ -192,9 +192,10 @@ def _freshness(view: View, query: Query, found: Found) -> str:
         return ""
     local = datetime.fromtimestamp(found.compared_at).astimezone()
     text = f". What other programs edited is found up to {local:%H:%M:%S}"
-    if not found.is_comparing:
+    if found.is_complete:
         return f"{text}."
-    return f"{text}; newer edits are being looked for.{load_again(view.links.query('', query.pairs))}"
+    again = view.links.query("", [*query.pairs, ("asked", f"{found.asked_at:.3f}")])
+    return f"{text}; newer ones are being looked for.{load_again(again)}"
 
 
 def selection_bar(view: View) -> str:
