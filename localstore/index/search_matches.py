@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from localstore.index.search_query import WordQuery
 
-_FIRST_PAGE, _SECOND_PAGE, _ALL = 25, 500, -1
+_FIRST_PAGE, _SECOND_PAGE, _ALL = 60, 500, -1
 """How many matches the statements return. Few searches need more than the first page."""
 _RARE = 500
 """Up to how many matches are sorted by time. Of more, the newest entries are compared with the set of all matches,

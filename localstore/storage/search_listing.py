@@ -93,9 +93,10 @@ class SearchListing:
         self._engine.index.scan()
         return self._engine.manifest.paths()
 
-    def _all(self, known: Mapping[str, str], *, sweep: bool) -> dict[str, str]:
-        states: dict[str, str] = {}
-        seen: set[str] = set()
+    def _all(self, known: Mapping[str, str], *, sweep: bool) -> Mapping[str, str]:
+        """Return the states of all sessions: `known` itself if they are the same, so that each is in memory once."""
+        different: dict[str, str | None] = {}
+        seen: Mapping[str, str] = {}
         before: tuple[int, ...] = ()
         while True:
             self._engine.index.scan()
@@ -110,13 +111,13 @@ class SearchListing:
                 break
             for session_id, found in listed.items():
                 state = self._state(found) if sweep else found
-                indexed = known.get(session_id)
-                if state is None or state != indexed:
-                    state = self._current_state(session_id)
-                if state is not None:
-                    states[session_id] = state if state != indexed else indexed  # of equal texts, keep one in memory
-            seen |= listed.keys()
-        return states
+                if state is None or state != known.get(session_id):
+                    different[session_id] = self._current_state(session_id)
+            seen = {**seen, **listed} if seen else listed
+        different.update((session_id, None) for session_id in known if session_id not in seen)
+        if not different:
+            return known
+        return {session_id: state for session_id, state in {**known, **different}.items() if state is not None}
 
     def _updated(self, before: States, session_ids: Collection[str]) -> States:
         """Return the states with those of some sessions as they are now."""
