@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -302,7 +302,7 @@ def test_searches_without_a_sweep_list_the_sessions_once(
     listed: list[bool] = []
     listing = search_listing.SearchListing._all
 
-    def note(self: search_listing.SearchListing, known: dict[str, str], *, sweep: bool) -> dict[str, str]:
+    def note(self: search_listing.SearchListing, known: Mapping[str, str], *, sweep: bool) -> Mapping[str, str]:
         listed.append(sweep)
         return listing(self, known, sweep=sweep)
 
