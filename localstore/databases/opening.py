@@ -108,7 +108,8 @@ def _no_store(url: str, error: ValueError) -> Exception:
     if isinstance(error, LocalstoreError):
         return error
     shown = without_password(url)
-    return StoreNotFound(f"{shown} is not the URL of a store: {error} {_HINT}", path=shown)
+    problem = str(error).partition(" Use ")[0]  # the hint has the advice for every database
+    return StoreNotFound(f"{shown} is not the URL of a store: {problem} {_HINT}", path=shown)
 
 
 def _options_in(url: str) -> tuple[str, dict[str, str]]:

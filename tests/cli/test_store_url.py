@@ -229,7 +229,7 @@ def test_the_environment_variable_takes_a_url(
             marks=pytest.mark.ci_only,  # it is tried again for ten seconds
         ),
         ("redis://alice:s3cret@host/1", "redis://alice:***@host/1 is not the URL of a store"),
-        ("sqlite://", "is not the URL of a store"),
+        ("sqlite://", "names no file, so nothing would be kept. Use sqlite:///FILE, postgresql://"),
         ("mongodb://alice:s3cret@", "is not the URL of a store"),
         ("postgresql://alice:s3cret@host:port/db", "is not the URL of a store"),
         ("sqlite:////nowhere/at/all/s3.db", ""),
