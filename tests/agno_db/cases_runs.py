@@ -19,7 +19,11 @@ from tests.scripted_server import scripted_server, text, tool_call
 def filled(folder: Path) -> Twin:
     db = Twin(folder)
     store(db, session("s1"), *[run(f"r{number}", created_at=1_700_000_000 + number) for number in range(6)])
-    store(db, session("s2", user_id="bob"), run("r6", session_id="s2", status=RunStatus.error, content="bad"))
+    store(
+        db,
+        session("s2", user_id="bob", created_at=1_700_000_001),
+        run("r6", session_id="s2", status=RunStatus.error, content="bad"),
+    )
     team = TeamRunOutput(run_id="r7", team_id="t1", session_id="s1", status=RunStatus.completed, content="x")
     member = run("r8", parent_run_id="r7")
     for one in (team, member):
