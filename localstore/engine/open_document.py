@@ -116,14 +116,14 @@ class OpenDocument:
     def newest(self, count: int, words: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Return the last `count` entries, oldest first; fewer if there are fewer. Raises LayoutMismatch.
 
-        With `words` of letters, digits, `_` and `-`, the result is empty if no entry has any of them.
+        With `words` of letters, digits, `_`, `/` and `-`, the result is empty if no entry has any of them.
         """
         if self._parsed is not None or not self.row["entries"]:
             return self.whole().entries[-count:]
         if words:
             usual = self.file.size // self.row["entries"]
             end, _ = self.file.tail_bytes(count, usual * (count + 1))
-            if not any(word.encode() in end for word in words):
+            if not any(text in end for text in (*map(str.encode, words), self.file.layout.escape, b"\\/")):
                 return []
         try:
             return [self.file.layout.parse_entry(piece) for _, piece in self.file.tail(count)]

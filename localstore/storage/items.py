@@ -24,7 +24,7 @@ REMEMBERED_ITEMS = 64
 """How many of the newest entries are searched for a repeated item_id, besides as many as are added."""
 _FEW = 8
 """For how many new items the stored entries are searched for their ids before they are parsed."""
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+_PLAIN = re.compile(r"[A-Za-z0-9_/-]+")
 """An id that every format writes as it is."""
 
 
