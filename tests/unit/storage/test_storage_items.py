@@ -10,7 +10,7 @@ from tests.unit.raw import Storage, edit
 def test_an_item_whose_id_a_person_wrote_with_an_escape_is_not_stored_again(
     storage: Storage, item_id: str, escaped: str
 ) -> None:
-    storage.append_items("s1", [Item("first", item_id=item_id), Item("other")])
+    storage.append_items("s1", [Item("first", item_id=item_id), Item("other", item_id="other")])
     path = storage.path("s1")
     written = f'"{item_id}"' if path.suffix == ".json" else f"item_id: {item_id}"
     edit(path, written, f'"{escaped}"' if path.suffix == ".json" else f'item_id: "{escaped}"')
