@@ -29,6 +29,8 @@ _LARGEST_GUESS = 128 * 1024
 LARGE = 8 * 1024 * 1024
 """From this size in bytes on, the newest entries are read block by block: each of them may be very long."""
 
+_ESCAPED_ID = re.compile(rb'_id"?: *"[^"\n]*\\')
+"""An id that a person wrote with an escape."""
 _PLAIN_ID = re.compile(r"[0-9A-Za-z_-]+\Z")
 """Matches an id that localstore writes to a document without escapes."""
 
@@ -116,14 +118,14 @@ class OpenDocument:
     def newest(self, count: int, words: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Return the last `count` entries, oldest first; fewer if there are fewer. Raises LayoutMismatch.
 
-        With `words` of letters, digits, `_`, `/` and `-`, the result is empty if no entry has any of them.
+        With `words`, which are ids of letters, digits, `_`, `/` and `-`, the result is empty if no entry has one of them.
         """
         if self._parsed is not None or not self.row["entries"]:
             return self.whole().entries[-count:]
         if words:
             usual = self.file.size // self.row["entries"]
             end, _ = self.file.tail_bytes(count, usual * (count + 1))
-            if not any(text in end for text in (*map(str.encode, words), self.file.layout.escape, b"\\/")):
+            if not any(word.encode() in end for word in words) and _ESCAPED_ID.search(end) is None:
                 return []
         try:
             return [self.file.layout.parse_entry(piece) for _, piece in self.file.tail(count)]
