@@ -118,7 +118,7 @@ class OpenDocument:
     def newest(self, count: int, words: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Return the last `count` entries, oldest first; fewer if there are fewer. Raises LayoutMismatch.
 
-        With `words`, which are ids of letters, digits, `_`, `/` and `-`, the result is empty if no entry has one of them.
+        With `words`, ids of letters, digits, `_`, `/` and `-`, the result is empty if no entry has one of them.
         """
         if self._parsed is not None or not self.row["entries"]:
             return self.whole().entries[-count:]
