@@ -164,7 +164,11 @@ def new_session_of(number: int) -> Change:
 
 
 def copied(url: str, sessions: int, rounds: int = 3) -> None:
-    """Measure copies of a folder to PostgreSQL, in turn with a `COPY` of the bytes of the same documents."""
+    """Measure copies of a folder to PostgreSQL, in turn with a `COPY` of the same bytes.
+
+    That is of the documents into a table with a key, and of the rows of the store into tables like its own, with the
+    same keys and indexes.
+    """
     storage = SqlStorage(url, table="copied")
     backend = storage._backend
     assert isinstance(backend, SqlBackend)
@@ -174,7 +178,9 @@ def copied(url: str, sessions: int, rounds: int = 3) -> None:
             for number in range(sessions):
                 folder.append(f"session-{number}", run(number), user_id=f"user-{number % 10}")
         texts = {info.session_id: info.path.read_text() for info in folder.sessions()}
-        taken: dict[str, list[tuple[float, float, float]]] = {"copy": [], "COPY": []}
+        taken: dict[str, list[tuple[float, float, float]]] = {"copy": [], "COPY": [], "COPY of the rows": []}
+        tables = [one.name for one in backend._tables.metadata.sorted_tables]
+        stored: dict[str, list[bytes]] = {}
 
         def copy() -> None:
             assert len(JsonStorage(name).copy_to(storage).added) == sessions
@@ -187,6 +193,15 @@ def copied(url: str, sessions: int, rounds: int = 3) -> None:
                         rows.write_row(row)
                 connection.connection.commit()
 
+        def rows_again() -> None:
+            with backend._connections._open().connect() as connection:
+                cursor: Any = connection.connection.cursor()
+                for name, blocks in stored.items():
+                    with cursor.copy(f"COPY like_{name} FROM STDIN") as rows:
+                        for block in blocks:
+                            rows.write(block)
+                connection.connection.commit()
+
         for _ in range(rounds):
             storage.drop()
             shutil.rmtree(folder.root / ".localstore" / "copies", ignore_errors=True)
@@ -197,13 +212,25 @@ def copied(url: str, sessions: int, rounds: int = 3) -> None:
                 backend._connections.write(partial(_execute, statement=statement))
             for side, call in (("COPY", bare), ("copy", copy)):
                 taken[side].append(_times(call, backend))
+            for name in tables:
+                for statement in (
+                    f"DROP TABLE IF EXISTS like_{name}",
+                    f"CREATE TABLE like_{name} (LIKE {name} INCLUDING ALL)",
+                ):
+                    backend._connections.write(partial(_execute, statement=statement))
+                with backend._connections._open().connect() as connection:
+                    cursor: Any = connection.connection.cursor()
+                    with cursor.copy(f"COPY {name} TO STDOUT") as blocks:
+                        stored[name] = [bytes(block) for block in blocks]
+            taken["COPY of the rows"].append(_times(rows_again, backend))
     found = {
         side: [statistics.median(values) for values in zip(*rounds, strict=True)] for side, rounds in taken.items()
     }
     for side, (elapsed, own, server) in found.items():
         rows = [("elapsed", elapsed * 1e3, "ms"), ("processor", own * 1e3, "ms"), ("server's", server * 1e3, "ms")]
         table(f"{side} of {sessions:,} sessions", rows)
-    table("compared", [("copy / COPY", found["copy"][0] / found["COPY"][0], "times")])
+    compared = [(f"copy / {side}", found["copy"][0] / found[side][0], "times") for side in found if side != "copy"]
+    table("compared", compared)
     storage.close()
 
 
