@@ -8,7 +8,7 @@ import click
 
 from .. import output
 from ..price_file import read_prices
-from ..store_option import open_store, store_option
+from ..store_option import open_named, open_store, store_option
 
 if TYPE_CHECKING:
     from ..browser_server import Address
@@ -57,7 +57,7 @@ def command(where: str | None, store: str | None, **options: Any) -> None:
             "The pages need the extra 'serve'. Run: pip install 'localstore-sessions[serve]'", context
         ) from None
     prices = None if options["price_file"] is None else read_prices(options["price_file"])
-    storage = open_store(where if where is not None else store)
+    storage = open_store(store) if where is None else open_named(where, "STORE")
     listening = listen(host or "127.0.0.1", options["port"], PORT)
 
     def ready(address: Address) -> None:
