@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 import weakref
@@ -24,6 +25,7 @@ _PAUSES = (0.0, 0.1, 0.3, 1.0, 2.0)
 _MOST_RACES = 20
 """How often a transaction is tried that collides with others, such as one that creates the same session."""
 _SYNCHRONOUS = "FULL"
+_PAUSE_OF_SQLITE = 0.005
 _EXTRA = "pip install 'localstore-sessions[sql]'"
 _OF_PARENTS: list[Engine] = []
 """Engines of the processes that this one was forked from. They are kept, because closing them would end connections
@@ -90,7 +92,7 @@ class Connections:
                 path=self.address,
             ) from None
         if self.dialect == "sqlite":
-            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "connect", partial(_prepare_sqlite, self.timeout))
             event.listen(engine, "begin", _begin_sqlite)
         elif self.dialect == "postgresql":
             event.listen(engine, "connect", partial(_prepare_postgres, self.timeout))
@@ -200,9 +202,17 @@ def _prepare_mysql(timeout: float, connection: Any, _: Any) -> None:
         cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(timeout))}")
 
 
-def _prepare_sqlite(connection: Any, _: Any) -> None:
+def _prepare_sqlite(timeout: float, connection: Any, _: Any) -> None:
     connection.isolation_level = None  # the transactions are those of `_begin_sqlite`
-    connection.execute("PRAGMA journal_mode = WAL")
+    give_up = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:  # several connections are the first: SQLite does not wait for them
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+        time.sleep(_PAUSE_OF_SQLITE)
     connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS}")
 
 

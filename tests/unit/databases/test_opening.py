@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import doctest
 import gc
+import sqlite3
 import sys
+import threading
 import weakref
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -65,6 +68,20 @@ def test_connections_that_nobody_uses_any_more_are_freed(tmp_path: Path, url: st
     del connections
     gc.collect()
     assert found() is None
+
+
+def test_connections_that_are_the_first_of_a_file_at_the_same_time_wait_for_each_other(tmp_path: Path) -> None:
+    """One of them was refused at once, with an error that said that it had waited for 10 seconds."""
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE t (a)")
+        other.execute("BEGIN IMMEDIATE")
+        end = threading.Timer(0.05, other.rollback)
+        end.start()
+        connections = Connections(f"sqlite:///{path}", 10.0)
+        assert connections.read(lambda one: one.exec_driver_sql("SELECT count(*) FROM t").scalar_one()) == 0
+        connections.close()
+        end.join()
 
 
 def test_options_of_ours_are_not_given_to_the_driver(tmp_path: Path) -> None:
