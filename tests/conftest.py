@@ -14,6 +14,9 @@ from localstore.index import sqlite_file
 from tests import environments
 from tests.effort import IS_DEFAULT, IS_LONG, LEVEL, rounds
 
+if sys.platform != "win32":
+    import resource
+
 if TYPE_CHECKING:
     from xdist.remote import Producer
 
@@ -40,6 +43,13 @@ if not IS_LONG:
 if IS_DEFAULT and (folder := environments.folder_in_memory()) is not None:
     # A new store takes a third of the time there. The levels `ci` and `long` use the disk.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
+
+if sys.platform != "win32":
+    # The models of power cuts leave thousands of connections to indexes whose place another one has taken, which are
+    # kept open until the process ends. Many systems allow 1,024 descriptors, and more if one asks.
+    _allowed, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _wanted = 16_384 if _most == resource.RLIM_INFINITY else min(_most, 16_384)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(_allowed, _wanted), _most))
 
 gc.disable()  # until all tests are collected: that makes very many objects, and no garbage
 
