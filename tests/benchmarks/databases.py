@@ -212,16 +212,16 @@ def copied(url: str, sessions: int, rounds: int = 3) -> None:
                 backend._connections.write(partial(_execute, statement=statement))
             for side, call in (("COPY", bare), ("copy", copy)):
                 taken[side].append(_times(call, backend))
-            for name in tables:
+            for each in tables:
                 for statement in (
-                    f"DROP TABLE IF EXISTS like_{name}",
-                    f"CREATE TABLE like_{name} (LIKE {name} INCLUDING ALL)",
+                    f"DROP TABLE IF EXISTS like_{each}",
+                    f"CREATE TABLE like_{each} (LIKE {each} INCLUDING ALL)",
                 ):
                     backend._connections.write(partial(_execute, statement=statement))
                 with backend._connections._open().connect() as connection:
                     cursor: Any = connection.connection.cursor()
-                    with cursor.copy(f"COPY {name} TO STDOUT") as blocks:
-                        stored[name] = [bytes(block) for block in blocks]
+                    with cursor.copy(f"COPY {each} TO STDOUT") as blocks:
+                        stored[each] = [bytes(block) for block in blocks]
             taken["COPY of the rows"].append(_times(rows_again, backend))
     found = {
         side: [statistics.median(values) for values in zip(*rounds, strict=True)] for side, rounds in taken.items()
