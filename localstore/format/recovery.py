@@ -19,6 +19,15 @@ from localstore.format.document import Layout, ParsedDocument, header_of, parse_
 from localstore.format.in_place import SECTOR
 from localstore.format.merge_conflict import find_conflict
 from localstore.format.parse_error import ParseError
+from localstore.format.torn_append import (
+    APPEND_START,
+    CONTINUED_END,
+    after_comments,
+    completed,
+    has_old_end,
+    looks_like_torn_append,
+    parses_to_end,
+)
 from localstore.format.torn_run import (
     ENTRY_START,
     Piece,
@@ -30,14 +39,6 @@ from localstore.format.write_mark import WriteMark, settle
 from localstore.format.yaml_layout import LAYOUT as YAML
 from localstore.models.schema import SCHEMA_VERSION
 
-_COMMENT_LINES = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*")
-_APPEND_START = {".json": b',\n    {\n      "', ".yaml": b"- type: "}
-"""The first bytes of an append, which replace the end of the document."""
-_CONTINUED_END = {
-    ".json": re.compile(rb"\n  \]\n\}\n(?=\s*\S)"),
-    ".yaml": re.compile(rb"(?:^|(?<=\n))\.\.\.\n(?=(?:\s*#[^\n]*\n)*\s*[^\s#])"),
-}
-"""The end of a document that has more text after it."""
 _STATUS_LINE = re.compile(rb"\n  status: (?:completed|error|cancelled|unfinished)\n\Z")
 """The last line of a run in YAML. A run that ends with it is complete, whatever comes after it."""
 _FILLER = b"\0 \r\n"
@@ -185,7 +186,7 @@ def recover(
     after them must be such as an interrupted write leaves. If `skip_last_entry` is true, the document parses, but its
     last entry is not trusted.
     """
-    if not skip_last_entry and _parses_to_end(raw, layout):
+    if not skip_last_entry and parses_to_end(raw, layout):
         return None
     opened = raw.find(layout.opening)
     if opened < 0:
@@ -196,18 +197,18 @@ def recover(
     known_end = begin if record is None or may_lack or record.unfinished else record.size - len(layout.end)
     pieces = _find_entries(raw, layout, begin, known_end)[: -1 if skip_last_entry else None]
     contiguous = _contiguous_pieces(raw, layout, begin, pieces)
-    completed = _completed(raw, layout, contiguous[-1].end) if contiguous else None
-    if completed is not None:
-        raw, pieces = completed, _find_entries(completed, layout, begin, known_end)
+    finished = completed(raw, layout, contiguous[-1].end) if contiguous else None
+    if finished is not None:
+        raw, pieces = finished, _find_entries(finished, layout, begin, known_end)
         contiguous = _contiguous_pieces(raw, layout, begin, pieces)
-    elif contiguous and _has_old_end(raw, layout, contiguous[-1].end):
+    elif contiguous and has_old_end(raw, layout, contiguous[-1].end):
         pieces = contiguous  # what follows may be some entries of a write that adds all of its entries or none
     if record is None and not _is_header_of_ours(raw[:begin], layout):
         return None
     if record is not None and not may_lack and len(contiguous) < record.entries - record.unfinished:
         return None
     partial_run = recover_partial_run(raw, layout, begin, contiguous, pieces)
-    is_explained = may_lack or completed is not None
+    is_explained = may_lack or finished is not None
     if not is_explained and not _has_torn_tail(raw, layout, begin, contiguous, pieces, partial_run):
         return None
     if partial_run is not None:
@@ -243,55 +244,6 @@ def _is_lost_creation(raw: bytes, layout: Layout, record: RecordedState | None) 
     return raw.startswith(first) or first.startswith(raw)
 
 
-def _has_old_end(raw: bytes, layout: Layout, at: int) -> bool:
-    """Return whether the end of the document stands at `at`, behind the last entry, with more text after it.
-
-    Nothing after it is durable: a sync after it was replaced would have kept what replaced it.
-    """
-    end = _CONTINUED_END[layout.suffix].search(raw, at)
-    return end is not None and end.start() == _after_comments(raw, layout, at)
-
-
-def _after_comments(raw: bytes, layout: Layout, at: int) -> int:
-    """Return the offset of what follows the comment lines at `at`."""
-    comments = _COMMENT_LINES.match(raw, at) if layout.keeps_comments else None
-    return at if comments is None else comments.end()
-
-
-def _completed(raw: bytes, layout: Layout, at: int) -> bytes | None:
-    """Return the document with the write completed that replaced the end at `at`, if only those bytes are damaged.
-
-    They are a mixture of old, new and zero bytes. Returns None for any other damage.
-    """
-    at = _after_comments(raw, layout, at)
-    old, new = layout.end, _APPEND_START[layout.suffix][: len(layout.end)]
-    overlap, beyond = raw[at : at + len(old)], raw[at + len(old) :]
-    if overlap in (old, new) or any(byte not in (0, *pair) for byte, *pair in zip(overlap, old, new, strict=False)):
-        return None
-    if b"\0" not in overlap and at // SECTOR == (at + len(old) - 1) // SECTOR:
-        return None  # no crash mixes the bytes of one sector
-    completed = raw[:at] + new + beyond
-    return completed if _parses_to_end(completed, layout) else None
-
-
-def _looks_like_torn_append(raw: bytes, layout: Layout, at: int) -> bool:
-    """Return whether the bytes from `at` on, where the old end was, look like those of an interrupted append.
-
-    An interrupted append leaves old, new and zero bytes where the old end was, followed by the first bytes of an entry.
-    A tail whose bytes are all new would parse.
-    """
-    start = _APPEND_START[layout.suffix]
-    old, new = layout.end, start[: len(layout.end)]
-    if len(raw) < at:
-        return False  # bytes that were on the disk stay there
-    tail = raw[at:]
-    overlap, beyond = tail[: len(old)], tail[len(old) : len(start)]
-    mixed = all(byte in (0, *pair) for byte, *pair in zip(overlap, old, new, strict=False))
-    begun = all(byte in (0, there) for byte, there in zip(beyond, start[len(old) :], strict=False))
-    is_complete = overlap == new and raw.endswith(layout.closing) and b"\0" not in tail
-    return mixed and begun and not is_complete
-
-
 def _has_torn_tail(
     raw: bytes, layout: Layout, begin: int, contiguous: list[Piece], pieces: list[Piece], partial_run: Piece | None
 ) -> bool:
@@ -301,15 +253,15 @@ def _has_torn_tail(
     the end of the document, are never a person's edit. If only the end is missing, there must be no complete entry
     after `contiguous`.
     """
-    at = _after_comments(raw, layout, contiguous[-1].end if contiguous else begin)
+    at = after_comments(raw, layout, contiguous[-1].end if contiguous else begin)
     tail = raw[at:]
-    is_like_torn = bool(contiguous) and _looks_like_torn_append(raw, layout, at)
+    is_like_torn = bool(contiguous) and looks_like_torn_append(raw, layout, at)
     is_mixed = is_like_torn and tail[: len(layout.end)] not in (
         layout.end,
-        _APPEND_START[layout.suffix][: len(layout.end)],
+        APPEND_START[layout.suffix][: len(layout.end)],
     )
     is_mixed = is_mixed or (partial_run is not None and is_partly_overwritten(raw, layout, partial_run))
-    end = _CONTINUED_END[layout.suffix].search(tail)
+    end = CONTINUED_END[layout.suffix].search(tail)
     # Bytes written after the old end reach their own end (or are only a piece of it), or were cut off.
     is_continued = end is not None and (
         raw.endswith(layout.closing) or layout.closing.endswith(tail[end.end() :]) or not raw.endswith(layout.end)
@@ -321,17 +273,6 @@ def _has_torn_tail(
     if raw.endswith(layout.end) or len(contiguous) < len(pieces) or not (contiguous or partial_run):
         return False
     return may_be_finished or _is_incomplete(raw, layout, at)
-
-
-def _parses_to_end(raw: bytes, layout: Layout) -> bool:
-    """Return whether the document parses to its end, which means that no crash damaged it."""
-    if layout.keeps_comments and not raw.endswith(layout.closing):
-        return False  # YAML parses wherever it is cut off
-    try:
-        layout.parse(raw)
-    except ParseError:
-        return False
-    return True
 
 
 def _is_header_of_ours(head: bytes, layout: Layout) -> bool:
@@ -349,7 +290,7 @@ def _is_header_of_ours(head: bytes, layout: Layout) -> bool:
 
 def _is_incomplete(raw: bytes, layout: Layout, at: int) -> bool:
     """Return whether the bytes from `at` on look like a torn append, with no complete but invalid entry."""
-    if not _looks_like_torn_append(raw, layout, at):
+    if not looks_like_torn_append(raw, layout, at):
         return False
     for start, end in _entry_spans(raw, layout, at):
         if end < 0 and not layout.keeps_comments:
@@ -420,7 +361,7 @@ def _contiguous_pieces(raw: bytes, layout: Layout, begin: int, pieces: list[Piec
     contiguous: list[Piece] = []
     for piece in pieces:
         at, separator = (contiguous[-1].end, layout.separator) if contiguous else (begin, b"")
-        if not raw.startswith(separator, at) or _after_comments(raw, layout, at + len(separator)) != piece.start:
+        if not raw.startswith(separator, at) or after_comments(raw, layout, at + len(separator)) != piece.start:
             break
         contiguous.append(piece)
     return contiguous
