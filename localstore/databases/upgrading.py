@@ -413,7 +413,7 @@ def names_for(name: str) -> Iterator[str]:
 def _change(one: Converted, header: dict[str, Any], entries: list[dict[str, Any]]) -> Change:
     """Return the change of a session, both forms as the text of a JSON document."""
     layout = LAYOUTS[".json"]
-    new = layout.assemble(layout.head(header), [layout.entry(entry) for entry in entries])
+    new = layout.document(header, entries)
     old = orjson.dumps(old_values(one.old), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
     path = f"{header['session_id']}.json"
     return Change(path, path, old, new)

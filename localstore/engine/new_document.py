@@ -44,7 +44,7 @@ def create_document(
         )
     layout = LAYOUTS[target.suffix]
     if raw is None:
-        raw = layout.assemble(layout.head(header), [layout.entry(entry) for entry in entries])
+        raw = layout.document(header, entries)
     parsed = parse_document(raw, layout, target)
     make_folders(root, target.parent)
     try:

@@ -269,7 +269,7 @@ def convert_layout(parsed: ParsedDocument, layout: Layout, path: Path | str) -> 
 
     `parsed` is not changed. The result is parsed from the new bytes; raises DocumentBroken if they cannot be read.
     """
-    raw = layout.assemble(layout.head(parsed.header), [layout.entry(entry) for entry in parsed.entries])
+    raw = layout.document(parsed.header, parsed.entries)
     return parse_document(raw, layout, path)
 
 

@@ -125,7 +125,7 @@ def _content_of_bytes(raw: bytes, layout: Layout | None) -> Content:
     if not _is_lossless(raw, layout):
         return Content([], raw, has_lossy_runs=True)
     entries = [entry for value in parsed.entries if (entry := _valid_entry(value)) is not None]
-    written = layout.assemble(layout.head(parsed.header), [layout.entry(entry) for entry in entries])
+    written = layout.document(parsed.header, entries)
     return Content(entries, b"" if written == raw else raw, parsed.header)
 
 

@@ -269,7 +269,7 @@ def _may_have_comments(parsed: ParsedDocument) -> bool:
     layout = parsed.layout
     if not layout.keeps_comments or b"#" not in parsed.raw:
         return False
-    return parsed.raw != layout.assemble(layout.head(parsed.header), [layout.entry(entry) for entry in parsed.entries])
+    return parsed.raw != layout.document(parsed.header, parsed.entries)
 
 
 def _is_content_of(current: ParsedDocument, old: ParsedDocument) -> bool:
@@ -289,7 +289,7 @@ def _in_form_of(old: ParsedDocument, current: ParsedDocument, path: str) -> byte
     document: dict[str, Any] | None = {**current.header, "history": current.entries}
     assert document is not None  # noqa: S101 (for the type checker)
     if old.version == SCHEMA_VERSION:
-        raw = layout.assemble(layout.head(current.header), [layout.entry(entry) for entry in current.entries])
+        raw = layout.document(current.header, current.entries)
         return parse_document(raw, layout, path).raw
     try:
         before = downgraded(document, old.version)
@@ -302,7 +302,7 @@ def _in_form_of(old: ParsedDocument, current: ParsedDocument, path: str) -> byte
     if old.version == 0:
         return _as_agno_writes(before, layout.suffix)
     header = {key: value for key, value in before.items() if key != "history"}
-    return layout.assemble(layout.head(header), [layout.entry(entry) for entry in before["history"]])
+    return layout.document(header, before["history"])
 
 
 def _as_agno_writes(document: dict[str, Any], suffix: str) -> bytes:
