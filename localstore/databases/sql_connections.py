@@ -185,7 +185,7 @@ def parsed_url(url: str | URL) -> URL:
     return parsed
 
 
-# An engine that is not disposed of yet must not hold its `Connections`, or nothing would ever dispose of it.
+# A listener must not refer to its `Connections`: the engine would keep them alive, and never be closed itself.
 
 
 def _prepare_postgres(timeout: float, connection: Any, _: Any) -> None:

@@ -173,7 +173,7 @@ class EngineListing(EngineReading):
                 self.progress(number, len(rows))
 
     def _days_of(self, row: IndexRow) -> "list[Period] | None":
-        """Return the usage of a session on each day, from its document; None if there is none any more."""
+        """Return the usage of a session on each day, read from its document. Return None if the document is gone."""
         from localstore.index.daily_usage import usage_by_day
 
         if row["runs"] > _RUNS_AT_ONCE and "other_layout" not in row:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from localstore.format.document import Layout
 
 CHANGED = "changed in an editor and elsewhere"
-"""The reason for setting a text aside that is not in the document."""
+"""The reason given for a text that is kept aside because the document has another version."""
 REMOVED = "removed in an editor"
-"""The reason for setting entries aside that a person removed."""
+"""The reason given for entries that are kept aside because a person removed them."""
 _MOST_NAMED = 4
 """How many changes are named one by one."""
 

@@ -72,7 +72,7 @@ class _Import:
         self._skipped: list[Skipped] = []
 
     def skip(self, reason: str, thread_id: str | None = None) -> None:
-        """Note something that is not imported."""
+        """Record something that is left out, and why."""
         self._skipped.append(Skipped(self._path, reason, session_id=thread_id))
 
     def result(self) -> Imported:
