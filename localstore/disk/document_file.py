@@ -188,23 +188,32 @@ class DocumentFile:
 
     def tail(self, count: int) -> list[tuple[int, bytes]]:
         """Return the offsets and bytes of the last `count` entries, oldest first; fewer if the document has fewer."""
-        data, opened = self.tail_bytes(count)
+        data, opened, size = b"", -1, _BLOCK
+        while opened < 0 and len(data) < self.size and self.layout.count_entry_starts(data) < count:
+            data = self._end(size)
+            opened = data.find(self.layout.opening)
+            size *= 4
         begin = self.size - len(data)
         starts = self.layout.entry_starts(data, max(0, opened))[-count:] if count else []
         pieces = split_entries(self.layout, data, starts, len(data))
         return [(begin + start, piece) for start, piece in zip(starts, pieces, strict=True)]
 
-    def tail_bytes(self, count: int, guess: int = 0) -> tuple[bytes, int]:
-        """Return the end of the file with at least the last `count` entries, and where the history opens in these bytes
-        (-1 if it opens before them). `guess` is the number of bytes to read first."""
-        data, opened, size = b"", -1, max(guess, _BLOCK)
-        while opened < 0 and len(data) < self.size and self.layout.count_entry_starts(data) < count:
-            data = filesystem.read_at(self.fd, min(size, self.size), max(0, self.size - size))
-            if not data.endswith(self.layout.closing):
-                raise LayoutMismatch
-            opened = data.find(self.layout.opening)
+    def tail_bytes(self, count: int, guess: int) -> bytes:
+        """Return the end of the file with at least the last `count` entries, of which the document has as many.
+
+        `guess` is the number of bytes to read first.
+        """
+        size = max(guess, _BLOCK)
+        while not self.layout.has_entry_starts(data := self._end(size), count) and len(data) < self.size:
             size *= 4
-        return data, opened
+        return data
+
+    def _end(self, size: int) -> bytes:
+        """Return the last `size` bytes of the file, or all."""
+        data = filesystem.read_at(self.fd, min(size, self.size), max(0, self.size - size))
+        if not data.endswith(self.layout.closing):
+            raise LayoutMismatch
+        return data
 
     def tail_spans(self, count: int) -> list[tuple[int, int]]:
         """Return the start and the end of each of the last `count` entries, oldest first, without keeping their bytes.

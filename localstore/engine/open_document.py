@@ -123,9 +123,9 @@ class OpenDocument:
         if self._parsed is not None or not self.row["entries"]:
             return self.whole().entries[-count:]
         if words:
-            usual = self.file.size // self.row["entries"]
-            end, _ = self.file.tail_bytes(count, usual * (count + 1))
-            if not any(word.encode() in end for word in words) and _ESCAPED_ID.search(end) is None:
+            end = self._end_with(count)
+            has_escape = b"\\" in end and _ESCAPED_ID.search(end) is not None
+            if not has_escape and not any(word.encode() in end for word in words):
                 return []
         try:
             return [self.file.layout.parse_entry(piece) for _, piece in self.file.tail(count)]
@@ -183,10 +183,14 @@ class OpenDocument:
             begin = spans[0][0] if spans else 0
             texts = (run_id.encode(), self.file.layout.escape)
             return len(run_id) <= 64 and not any(self.file.contains(text, begin, self.file.size) for text in texts)
+        end = self._end_with(count)
+        return run_id.encode() not in end and self.file.layout.escape not in end
+
+    def _end_with(self, count: int) -> bytes:
+        """Return the end of the file with at least the last `count` entries, or all of it if there are fewer."""
         # If the entries have similar sizes, this guess is enough. A guess that is too small reads the same bytes twice.
         guess = self.file.size * (count + 4) // max(1, self.row["entries"])
-        tail, _ = self.file.tail_bytes(count, min(guess, _LARGEST_GUESS))
-        return run_id.encode() not in tail and self.file.layout.escape not in tail
+        return self.file.tail_bytes(min(count, self.row["entries"]), min(guess, _LARGEST_GUESS))
 
     def entry(self, run: Recent) -> dict[str, Any]:
         """Return the entry of `run`. Raises LayoutMismatch or ConcurrentChange if no entry starts there."""

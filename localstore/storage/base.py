@@ -136,4 +136,4 @@ class StorageBase:
 
     def _check_access(self, row: IndexRow, user_id: str | None, kind: str | None) -> None:
         """Raise OwnerMismatch or KindMismatch if the session has another owner or kind. None matches any."""
-        check_access(row, user_id, kind, str(self.root / row["path"]))
+        check_access(row, user_id, kind, store_tree.full_path(self._engine.root, row["path"]))
