@@ -192,7 +192,7 @@ FORKING = """
 import os, sys, threading, warnings
 warnings.simplefilter("ignore")
 from localstore import JsonStorage, Message, Run
-storage = JsonStorage(sys.argv[1], lock_timeout=5)
+storage = JsonStorage(sys.argv[1], lock_timeout=30)
 def run(name): return Run(run_id=name, messages=[Message(role="user", content="hi")])
 storage.append("s1", run("first"))
 stop = threading.Event()
