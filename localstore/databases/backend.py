@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import orjson
 
-from localstore.errors import OlderFormat, StoreNotFound
+from localstore.errors import OlderFormat, StoreNotFound, StoreUnavailable
 from localstore.format.entry_texts import FoundText, entry_texts, header_texts
 from localstore.index.row import IndexRow
 from localstore.index.search_query import LiteralQuery, WordQuery
@@ -29,6 +29,8 @@ _Result = TypeVar("_Result")
 State = Literal["missing", "agno", "unfinished", "ready"]
 """What is where a store is to be opened: nothing, sessions of agno, some that are upgraded in part, or a store."""
 HOW_TO_UPGRADE = "Upgrade it with 'localstore upgrade --store URL', or open it with auto_upgrade_schema=True."
+LONGEST_WAIT = 7 * 24 * 3600.0
+"""The longest `lock_timeout` in seconds: servers take no longer one."""
 HEADER = -1
 """The position of the header."""
 TRASH = "trash"
@@ -58,6 +60,14 @@ def is_store(state: State, address: str, what: str) -> bool:
             f"{address} is being upgraded, or its upgrade was interrupted. {HOW_TO_UPGRADE}", path=address
         )
     return state == "ready"
+
+
+def of_another_program(address: str, what: str, name: str | None = None) -> StoreUnavailable:
+    """Return the error for a place that another program uses. `name` is that of a table beside that of the sessions."""
+    problem = (
+        f"is a {what} of another program" if name is None else f"needs {name}, which is a {what} of another program"
+    )
+    return StoreUnavailable(f"{address} {problem}. Nothing was changed. Use another {what} name.", path=address)
 
 
 def store_not_found(address: str) -> StoreNotFound:

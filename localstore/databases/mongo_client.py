@@ -18,6 +18,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
+from localstore.databases.backend import LONGEST_WAIT
 from localstore.errors import LockTimeout, StoreUnavailable
 
 Document = dict[str, Any]
@@ -40,6 +41,9 @@ _ADVICE = {
     18: "Correct the user and the password in the URL, or name the database of the users: authSource=admin",
 }
 """What to do about the errors with these codes: the user may not do that, and the user or the password is wrong."""
+_ESCAPED = (
+    ", or it has an unknown option or one of the characters :/?#[]@% in a user or password: write / as %2F, and so on"
+)
 _SHORTEST_SECRET = 3
 _OF_PARENTS: list[MongoClient[Document]] = []
 """Clients of the processes that this one was forked from. They are kept, because closing them would end connections
@@ -62,12 +66,14 @@ class Client:
                 parse_uri("mongodb://" + url.partition("://")[2].partition("?")[0])
             else:
                 parse_uri(url, validate=True)
-        except (errors.PyMongoError, ValueError):
-            raise ValueError("db_url is no address of MongoDB. Use mongodb://host/database.") from None
+        except (errors.PyMongoError, ValueError) as error:
+            # What the driver says may have a part of the password.
+            problem = _ESCAPED if "@" in url else f": {_words_of(error).partition('. ')[0]}"
+            raise ValueError(f"db_url is no address of MongoDB{problem}. Use mongodb://host/database.") from None
         self._url = url
         self._secrets = _secrets_in(url)
         self.database = database or _database_in(url) or DEFAULT_DATABASE
-        self.timeout = timeout
+        self.timeout = min(timeout, LONGEST_WAIT)
         self.address = f"{url.partition('://')[0]}://{_hosts_in(url)}/{self.database}"
         self._mutex = threading.Lock()
         self._client: MongoClient[Document] | None = None

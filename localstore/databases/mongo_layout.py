@@ -7,10 +7,10 @@ from contextlib import suppress
 from pymongo import ASCENDING, DESCENDING, errors
 from pymongo.database import Database
 
-from localstore.databases.backend import State, is_store
+from localstore.databases.backend import State, is_store, of_another_program
 from localstore.databases.mongo_client import Document
 from localstore.databases.mongo_session import BY_POSITION, Collections
-from localstore.errors import NewerFormat, OlderFormat, StoreUnavailable
+from localstore.errors import NewerFormat, OlderFormat
 
 LAYOUT = "1"
 """The version of the collections."""
@@ -27,8 +27,8 @@ _FIELDS_OF_AGNO = ("memory", "session_data", "runs")
 def state_of(database: Database[Document], name: str, address: str) -> State:
     """Return whether the collections exist, agno made the collection, or an upgrade of it is not finished.
 
-    Raises StoreUnavailable if the collection is one of another program, NewerFormat, and OlderFormat if an undo was
-    interrupted.
+    Raises StoreUnavailable if one of the collections is one of another program, NewerFormat, and OlderFormat if an undo
+    was interrupted.
     """
     of = Collections(database, name)
     found = {one["_id"]: one for one in of.info.find({"_id": {"$in": ["layout", UPGRADE]}})}
@@ -49,15 +49,17 @@ def state_of(database: Database[Document], name: str, address: str) -> State:
         return "unfinished"
     if layout is not None:
         return "ready"
+    if of.info.find_one({"_id": {"$nin": ["layout", UPGRADE]}}) is not None:
+        raise of_another_program(address, "collection", of.info.name)
     other = of.sessions.find_one({"facts": {"$exists": False}})
     if other is None:
+        for collection, field in ((of.entries, "content"), (of.aside, "made_at"), (of.aside_texts, "text")):
+            if collection.find_one({field: {"$exists": False}}) is not None:
+                raise of_another_program(address, "collection", collection.name)
         return "missing"
     if "session_id" in other and any(field in other for field in _FIELDS_OF_AGNO):
         return "agno"
-    raise StoreUnavailable(
-        f"{address} is a collection of another program. Nothing was changed. Use another collection name.",
-        path=address,
-    )
+    raise of_another_program(address, "collection")
 
 
 def is_ready(database: Database[Document], name: str, address: str) -> bool:

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)(?:\+[A-Za-z0-9_.-]+)?:/")
 """Matches the beginning of a URL. The name of a drive, as in `C:/`, is no URL: it has one letter."""
 _MONGO = ("mongodb://", "mongodb+srv://")
-_PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):.*(?=@)|(?<=[?&])(\w*password\w*)=[^&#]*", re.IGNORECASE | re.DOTALL)
-"""Matches a password up to the last @: people forget to escape the /, ? and # in it."""
+_USER = re.compile(r"(:/+[^/?#@:]*):.*(?=@)", re.DOTALL)
+"""Matches a user and a password up to the last @: people forget to escape the /, ? and # in it, or mistype the //."""
+_OPTION = re.compile(r"(?<=[?&])(\w*password\w*)=[^&#]*", re.IGNORECASE | re.DOTALL)
+"""Matches a password among the options."""
 _OF_SQL, _OF_MONGO = ("table", "schema"), ("collection",)
 """Options of a URL that say where in the database the sessions are. All others are the driver's."""
 _HINT = (
@@ -40,7 +42,11 @@ def without_password(url: str) -> str:
     >>> without_password("postgresql://alice:secret@db/chat?sslpassword=x")
     'postgresql://alice:***@db/chat?sslpassword=***'
     """
-    return _PASSWORD.sub(lambda match: f"{match[2]}=***" if match[2] else f"{match[1]}:***", url)
+    first = _OPTION.search(url)
+    end = len(url) if first is None else first.start() - 1
+    if "@" in url[end:] and "@" not in url[:end]:  # the option may be a part of the password
+        return f"{url[: url.index(':')]}://***"
+    return _USER.sub(r"\1:***", url[:end]) + _OPTION.sub(r"\1=***", url[end:])
 
 
 def open_storage(
@@ -108,7 +114,7 @@ def _no_store(url: str, error: ValueError) -> Exception:
     if isinstance(error, LocalstoreError):
         return error
     shown = without_password(url)
-    problem = str(error).partition(" Use ")[0]  # the hint has the advice for every database
+    problem = str(error).partition(" Use ")[0].rstrip(".") + "."  # the hint has the advice for every database
     return StoreNotFound(f"{shown} is not the URL of a store: {problem} {_HINT}", path=shown)
 
 

@@ -10,6 +10,8 @@ The extra `sql` has what they need: `pip install 'localstore-sessions[sql]'`.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,10 +90,13 @@ class SqliteStorage(SqlStorage):
         lock_timeout: float = 10.0,
     ) -> None:
         """Open the file, or create it; its folder must exist. See `SqlStorage`."""
-        if not os.fspath(db_file):
-            raise ValueError("db_file is empty. Name a file.")
-        url = f"sqlite:///{Path(db_file).absolute()}"
-        super().__init__(url, table_name, None, auto_upgrade_schema, lock_timeout=lock_timeout)
+        path = os.fspath(db_file)
+        if path in ("", ":memory:"):
+            problem = f"{path!r}, so nothing would be kept" if path else "empty"
+            raise ValueError(f"db_file is {problem}. Name a file.")
+        super().__init__(
+            _url_of(Path(path).absolute()), table_name, None, auto_upgrade_schema, lock_timeout=lock_timeout
+        )
 
 
 class PostgresStorage(SqlStorage):
@@ -124,9 +129,31 @@ def upgrade_of(url: str | URL, table: str = "agent_sessions", schema: str | None
 
 def _connections(url: str | URL, table: str, schema: str | None, timeout: float) -> Connections:
     """Return the connections to a database, once the names and the packages are checked."""
-    try:
+    with _packages():
         from localstore.databases.sql_connections import Connections
         from localstore.databases.sql_tables import NAME
+    for name, value in (("table", table), ("schema", schema)):
+        if not (name == "schema" and value is None) and not (isinstance(value, str) and NAME.match(value)):
+            raise ValueError(f"{name} must be 1 to 40 letters, digits and _, not {shown(value)}")
+    connections = Connections(url, timeout)
+    if schema is not None and connections.dialect == "sqlite":
+        raise ValueError("schema is for PostgreSQL, and url names a file of SQLite. Leave schema out.")
+    return connections
+
+
+def _url_of(path: Path) -> URL:
+    """Return the URL of a file of SQLite, whose name may have any characters."""
+    with _packages():
+        from sqlalchemy.engine import URL
+
+    return URL.create("sqlite", database=str(path))
+
+
+@contextmanager
+def _packages() -> Iterator[None]:
+    """Raise StoreUnavailable if an import fails because a package is missing."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("localstore"):
             raise
@@ -134,10 +161,6 @@ def _connections(url: str | URL, table: str, schema: str | None, timeout: float)
             f"SqlStorage needs the package {error.name}, which is not installed. "
             "Run: pip install 'localstore-sessions[sql]'"
         ) from None
-    for name, value in (("table", table), ("schema", schema)):
-        if not (name == "schema" and value is None) and not (isinstance(value, str) and NAME.match(value)):
-            raise ValueError(f"{name} must be 1 to 40 letters, digits and _, not {shown(value)}")
-    return Connections(url, timeout)
 
 
 def _open(kind: type[SqlStorage], options: tuple[Any, ...]) -> SqlStorage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -10,10 +11,12 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 
+from localstore.databases.backend import LONGEST_WAIT
 from localstore.databases.sql_errors import address_of, explained, may_be_tried_again, secrets_in
 from localstore.databases.sql_tables import MYSQL
 from localstore.errors import StoreUnavailable
@@ -26,6 +29,10 @@ _MOST_RACES = 20
 """How often a transaction is tried that collides with others, such as one that creates the same session."""
 _SYNCHRONOUS = "FULL"
 _PAUSE_OF_SQLITE = 0.005
+_OPTIONS_OF_SQLITE = {"cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout"}
+"""What a URL of SQLite may have after its ?. SQLAlchemy ignores all others, such as a misspelt `table`."""
+_OPTION_WITH_PASSWORD = re.compile(r"[?&]\w*password\w*=", re.IGNORECASE)
+"""Matches where an option begins that SQLAlchemy takes for a part of the password in front of an @."""
 _EXTRA = "pip install 'localstore-sessions[sql]'"
 _OF_PARENTS: list[Engine] = []
 """Engines of the processes that this one was forked from. They are kept, because closing them would end connections
@@ -42,7 +49,7 @@ class Connections:
         missing.
         """
         self.url = parsed_url(url)
-        self.timeout = timeout
+        self.timeout = min(timeout, LONGEST_WAIT)
         self.address = address_of(self.url)
         self.dialect = self.url.get_backend_name()
         self._secrets = secrets_in(self.url)
@@ -102,7 +109,8 @@ class Connections:
 
     def has_no_file(self) -> bool:
         """Return whether this is SQLite and the file does not exist. A look at the database would create it."""
-        return self.dialect == "sqlite" and self.url.database is not None and not os.path.exists(self.url.database)
+        path = self.url.database
+        return self.dialect == "sqlite" and path is not None and not os.path.exists(_path_of(path))
 
     def close(self) -> None:
         """Close the connections that are not in use. The next call opens new ones."""
@@ -180,9 +188,26 @@ def parsed_url(url: str | URL) -> URL:
         ) from None
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise ValueError("url names no file, so nothing would be kept. Use sqlite:///file.db.")
+    if parsed.get_backend_name() == "sqlite":
+        _check_sqlite(parsed)
+    elif "@" in (parsed.database or "") and parsed.host is None:  # a slash too many: it would be shown
+        raise ValueError("url has three slashes in front of the user. Use postgresql://user@host/database.")
+    elif _OPTION_WITH_PASSWORD.search(str(parsed.password or "")):
+        raise ValueError("url has an @ in an option. Write it as %40.")
     return parsed
+
+
+def _check_sqlite(url: URL) -> None:
+    if url.database in (None, "", ":memory:"):
+        raise ValueError("url names no file, so nothing would be kept. Use sqlite:///file.db.")
+    unknown = url.query.keys() - _OPTIONS_OF_SQLITE
+    if unknown and "uri" not in url.query and url.drivername in ("sqlite", "sqlite+pysqlite"):
+        raise ValueError(f"SQLite has no option {min(unknown)!r}.")
+
+
+def _path_of(database: str) -> str:
+    """Return the path of a file of SQLite, which may be given as a URI."""
+    return unquote(database.removeprefix("file:").partition("?")[0]) if database.startswith("file:") else database
 
 
 # A listener must not refer to its `Connections`: the engine would keep them alive, and never be closed itself.

@@ -17,6 +17,16 @@ _MYSQL_TRY_AGAIN = {1020, 1040, 1053, 1213, 2002, 2003, 2006, 2013}
 _MYSQL_LOCKED = 1205
 _WRONG_USER = ("authentication failed", "no password supplied", "Access denied for user")
 """What PostgreSQL, its driver and MySQL say of a wrong user or password. An error while connecting has no state."""
+_NO_COLUMN = ("42703", 1054)
+"""The state, and the number of MySQL, of an error about a column that a table does not have."""
+_ADVICE = {
+    "25006": "Use a server and a user that may write.",
+    "3F000": "Open the store again.",
+    "42501": "Give the user the rights to read and write the tables, and to create them in their schema.",
+    "42P01": "Open the store again.",
+}
+"""What to do about the errors with these states: the tables may only be read, or are gone."""
+_REPEAT = "and repeat the call: no run is stored twice."
 _SHORTEST_SECRET = 3
 
 
@@ -73,10 +83,24 @@ def explained(error: exc.SQLAlchemyError, address: str, secrets: Iterable[str], 
             "Try again, or use a longer lock_timeout.",
             path=address,
         )
-    advice = "Check the address and the server, and repeat the call: no run is stored twice."
+    return StoreUnavailable(f"{address}: {problem}. {_advice(error, problem)}", path=address)
+
+
+def _advice(error: exc.SQLAlchemyError, problem: str) -> str:
     if any(words in problem for words in _WRONG_USER):
-        advice = "Check the user and the password in the URL."
-    return StoreUnavailable(f"{address}: {problem}. {advice}", path=address)
+        return "Check the user and the password in the URL."
+    if not isinstance(error, exc.DBAPIError):
+        return f"Check the address and the server, {_REPEAT}"
+    if _is_sqlite(error):
+        return f"Check the path of the file, its permissions, its folder and the disk, {_REPEAT}"
+    return _ADVICE.get(_state(error), f"Check the address and the server, {_REPEAT}")
+
+
+def has_no_column(error: exc.DBAPIError) -> bool:
+    """Return whether a table does not have a column that it is asked for."""
+    if _is_sqlite(error):
+        return "no such column" in str(error.orig)
+    return _state(error) in _NO_COLUMN or _number(error) in _NO_COLUMN
 
 
 def _is_locked(error: exc.DBAPIError) -> bool:
@@ -86,7 +110,8 @@ def _is_locked(error: exc.DBAPIError) -> bool:
 def _words(error: exc.SQLAlchemyError, secrets: Iterable[str]) -> str:
     """Return what the driver says, on one line and without secrets."""
     original = error.orig if isinstance(error, exc.DBAPIError) else error
-    text = " ".join(str(original).split()).rstrip(".") or type(original).__name__
+    said = getattr(getattr(original, "diag", None), "message_primary", None)  # of PostgreSQL, without the statement
+    text = " ".join(str(said or original).split()).rstrip(".?") or type(original).__name__
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, "***")

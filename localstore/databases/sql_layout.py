@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, inspect, select, text
+from sqlalchemy import Connection, exc, func, inspect, select, text
 from sqlalchemy.schema import CreateSchema
 
-from localstore.databases.backend import State, is_store
+from localstore.databases.backend import State, is_store, of_another_program
+from localstore.databases.sql_errors import has_no_column
 from localstore.databases.sql_tables import LAYOUT, Tables
-from localstore.errors import NewerFormat, StoreUnavailable
+from localstore.errors import NewerFormat
 from localstore.maintenance.importing.agno import SESSION_COLUMNS
 
 UPGRADE = "upgrade"
@@ -19,21 +20,30 @@ UNFINISHED = "upgrading"
 def state_of(connection: Connection, tables: Tables, address: str) -> State:
     """Return whether the tables exist, agno made the table, or an upgrade of it is not finished.
 
-    Raises StoreUnavailable if the table is one of another program, and NewerFormat.
+    Raises StoreUnavailable if one of the tables is one of another program, and NewerFormat.
     """
-    inspector = inspect(connection)
-    if not inspector.has_table(tables.info.name, schema=tables.schema):
-        if not inspector.has_table(tables.name, schema=tables.schema):
+    if not inspect(connection).has_table(tables.info.name, schema=tables.schema):
+        there = _others(connection, tables)
+        if not there:
             return "missing"
-        columns = {column["name"] for column in inspector.get_columns(tables.name, schema=tables.schema)}
-        if columns >= SESSION_COLUMNS:
-            return "agno"
-        raise StoreUnavailable(
-            f"{address} is a table of another program. Nothing was changed. Use another table name.", path=address
-        )
+        inspector = inspect(connection)  # a new one, which remembers nothing
+        if not inspector.has_table(tables.info.name, schema=tables.schema):
+            if there[0] != tables.name:
+                raise of_another_program(address, "table", there[0])
+            columns = {column["name"] for column in inspector.get_columns(tables.name, schema=tables.schema)}
+            if columns >= SESSION_COLUMNS:
+                return "agno"
+            raise of_another_program(address, "table")
     info = tables.info.c
-    found = {name: value for name, value in connection.execute(select(info.name, info.value))}  # noqa: C416
+    try:
+        found = {name: value for name, value in connection.execute(select(info.name, info.value))}  # noqa: C416
+    except exc.DBAPIError as error:
+        if has_no_column(error):
+            raise of_another_program(address, "table", tables.info.name) from None
+        raise
     layout = found.get("layout")
+    if layout is None and not tables.is_mysql:  # where tables are not created in a transaction, it comes last
+        raise of_another_program(address, "table", tables.info.name)
     if layout not in (None, LAYOUT):
         raise NewerFormat(
             f"{address} has layout {layout}, but this localstore reads layout {LAYOUT}. Nothing was changed. "
@@ -43,6 +53,15 @@ def state_of(connection: Connection, tables: Tables, address: str) -> State:
     if layout is None:
         return "missing"
     return "unfinished" if UNFINISHED in found else "ready"
+
+
+def _others(connection: Connection, tables: Tables) -> list[str]:
+    """Return which tables exist of those that a store has, besides that of information; that of sessions first."""
+    names = [one.name for one in tables.metadata.sorted_tables if one is not tables.info]
+    names += [tables.words_table] if tables.is_sqlite else []
+    names.sort(key=lambda name: (name != tables.name, name))
+    inspector = inspect(connection)
+    return [name for name in names if inspector.has_table(name, schema=tables.schema)]
 
 
 def is_ready(connection: Connection, tables: Tables, address: str) -> bool:
@@ -67,7 +86,8 @@ def create(connection: Connection, tables: Tables, address: str, timeout: float)
 
 def create_tables(connection: Connection, tables: Tables) -> None:
     """Create the tables, and their schema if it does not exist."""
-    if tables.schema is not None:
+    if tables.schema is not None and not inspect(connection).has_schema(tables.schema):
+        # Without the question, PostgreSQL wants a user who may create schemas, even if this one exists.
         connection.execute(CreateSchema(tables.schema, if_not_exists=True))
     tables.info.create(connection, checkfirst=True)  # first: it says whose the other tables are
     tables.metadata.create_all(connection)

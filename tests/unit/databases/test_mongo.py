@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import socket
@@ -46,6 +47,8 @@ def opened(database: Any) -> MongoDbStorage:
         ({"db_url": "postgresql://u:s3cret@h/db"}, "db_url is no address of MongoDB"),
         ({"db_url": "mongodb://u:s3cret@h:port/db"}, "db_url is no address of MongoDB"),
         ({"db_url": "mongodb+srv://u:s3cret/s3cret@h/db"}, "db_url is no address of MongoDB"),
+        ({"db_url": "mongodb://h/db?wrong=1"}, "MongoDB: Unknown option"),
+        ({"db_url": "mongodb://u:s3cret/x@h/db"}, "write / as %2F"),
         ({"collection_name": ""}, "collection_name must be"),
         ({"collection_name": "$x"}, "collection_name must be"),
         ({"db_name": "a.b"}, "db_name must be"),
@@ -58,6 +61,22 @@ def test_invalid_arguments_are_refused(options: dict[str, Any], problem: str) ->
     with pytest.raises(ValueError, match=problem) as caught:
         MongoDbStorage(**options)
     assert "s3cret" not in str(caught.value)
+
+
+@ci_only
+@pytest.mark.parametrize("name", ["entries", "aside", "aside_texts", "info"])
+def test_a_collection_of_another_program_beside_that_of_the_sessions_is_left_alone(database: Any, name: str) -> None:
+    """A store was made around it, and its documents were taken for runs that were taken out."""
+    database[f"agent_sessions_{name}"].insert_one({"what": "ever"})
+    with pytest.raises(StoreUnavailable, match=f"agent_sessions_{name}, which is a collection of another program"):
+        opened(database)
+    assert database.list_collection_names() == [f"agent_sessions_{name}"]
+
+
+@ci_only
+def test_a_long_time_to_wait_is_one_that_the_driver_takes(database: Any) -> None:
+    for seconds in (math.inf, 1e9):
+        MongoDbStorage(db_url=mongo_url(), db_name=database.name, lock_timeout=seconds).close()
 
 
 def test_a_server_that_is_not_there_is_one_error_without_the_password() -> None:

@@ -137,6 +137,17 @@ def test_a_password_with_any_characters_is_not_shown(password: str) -> None:
         assert without_password(f"{url}?sslpassword=x") == f"{scheme}://alice:***@db.example.com/agents?sslpassword=***"
 
 
+def test_a_password_in_a_mistyped_url_is_not_shown() -> None:
+    """One or three slashes in front of the user, and an @ in an option, were not expected."""
+    for url in ("postgresql:/u:s3cret@h/db", "postgresql:///u:s3cret@h/db", "mongodb:///u:s3cret@h/db"):
+        assert without_password(url) == url.replace("s3cret", "***")
+        with pytest.raises(StoreNotFound) as caught:
+            open_storage(url)
+        assert "s3cret" not in str(caught.value)
+    for url in ("postgresql://u:s3cret@h/db?sslpassword=a@s3cret", "postgresql://h:1/db?password=a@s3cret"):
+        assert "s3cret" not in without_password(url)
+
+
 @pytest.mark.parametrize("url", ["sqlite:///{}/a.db?collection=mine", "mongodb://localhost/db?table=mine"])
 def test_an_option_of_other_databases_is_refused(tmp_path: Path, url: str) -> None:
     """It was ignored: the sessions were stored in another place than the URL says."""

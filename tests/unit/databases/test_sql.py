@@ -1,5 +1,6 @@
 """An SQL storage is opened, and what is wrong with an address, a server or a table is one clear error."""
 
+import math
 import os
 import pickle
 import sqlite3
@@ -11,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -154,6 +156,75 @@ def test_a_table_of_another_program_is_left_alone(tmp_path: Path) -> None:
         SqlStorage(url_of(tmp_path), "chats")
 
 
+@pytest.mark.parametrize("name", ["entries", "labels", "aside", "info", "words"])
+def test_a_table_of_another_program_beside_that_of_the_sessions_is_left_alone(tmp_path: Path, name: str) -> None:
+    """A store was made around it, into which no session could be stored or moved to the trash."""
+    with sqlite3.connect(tmp_path / "sessions.db") as connection:
+        connection.execute(f"CREATE TABLE agent_sessions_{name}(id INTEGER, name TEXT, value TEXT)")
+    connection.close()
+    for create in (True, False):
+        with pytest.raises(StoreUnavailable, match=f"agent_sessions_{name}, which is a table of another program"):
+            SqlStorage(url_of(tmp_path), create=create)
+    with sqlite3.connect(tmp_path / "sessions.db") as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (1,)
+        connection.execute(f"ALTER TABLE agent_sessions_{name} RENAME COLUMN value TO what")
+    connection.close()
+    with pytest.raises(StoreUnavailable, match=f"agent_sessions_{name}, which is a table of another program"):
+        SqlStorage(url_of(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["a?b.db", "a#b.db", "100%25.db", "a b.db", "é.db"])
+def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """Of `a?b.db`, the file `a` was made, and `%25` became another character."""
+    storage = SqliteStorage(db_file=tmp_path / name)
+    storage.append("s1", Run(run_id="r1"))
+    assert [*pickle.loads(pickle.dumps(storage))] == ["s1"]  # noqa: S301
+    storage.close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_name_that_means_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with this name was made."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="nothing would be kept"):
+        SqliteStorage(db_file=":memory:")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_schema_in_sqlite_is_refused(tmp_path: Path) -> None:
+    """The error was a wrong statement of SQL."""
+    with pytest.raises(ValueError, match="Leave schema out"):
+        SqlStorage(url_of(tmp_path), schema="ai")
+    with pytest.raises(ValueError, match="Leave schema out"):
+        PostgresStorage(db_url=url_of(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        (f"postgresql:///me:{SECRET}@h/db", "three slashes"),
+        (f"postgresql://h:1/db?password=@{SECRET}", "Write it as %40"),
+        ("sqlite:///sessions.db?tabel=mine", "no option 'tabel'"),
+    ],
+)
+def test_a_mistyped_url_is_refused(url: str, problem: str) -> None:
+    """The first two showed the password, or a part of it. With the last, the sessions went to another table."""
+    with pytest.raises(ValueError, match=problem) as caught:
+        SqlStorage(url)
+    one_line(caught)
+
+
+def test_a_file_that_a_uri_names_is_found(tmp_path: Path) -> None:
+    """It was said to be missing."""
+    SqlStorage(url_of(tmp_path)).close()
+    SqlStorage(f"sqlite:///file:{tmp_path}/sessions.db?uri=true", create=False).close()
+
+
+def test_the_advice_is_about_a_file_and_not_about_a_server(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match=r"unable to open database file\. Check the path of the file, its"):
+        SqlStorage(f"sqlite:///{tmp_path}/nowhere/sessions.db")
+
+
 def test_tables_of_a_newer_release_are_left_alone(tmp_path: Path) -> None:
     SqlStorage(url_of(tmp_path)).close()
     connection = sqlite3.connect(tmp_path / "sessions.db")
@@ -281,6 +352,28 @@ def test_a_server_that_only_reads_is_an_error() -> None:
     with pytest.raises(StoreUnavailable, match="read-only transaction"):
         reading.append("s1", Run(run_id="r2"))
     reading.close()
+
+
+@ci_only
+def test_a_user_of_one_schema_needs_no_right_to_create_others() -> None:
+    """PostgreSQL wants that right for CREATE SCHEMA IF NOT EXISTS, also if the schema exists."""
+    url = make_url(postgres_url())
+    with psycopg.connect(postgres_url(), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE app LOGIN PASSWORD '{SECRET}'")
+        connection.execute("CREATE SCHEMA of_app")
+        with pytest.raises(StoreUnavailable, match=r"permission denied for schema of_app\. Give the user the rights"):
+            PostgresStorage(db_url=url.set(username="app", password=SECRET), schema="of_app")
+        connection.execute("GRANT ALL ON SCHEMA of_app TO app")
+    with PostgresStorage(db_url=url.set(username="app", password=SECRET), schema="of_app") as storage:
+        storage.append("s1", Run(run_id="r1"))
+        assert [*storage] == ["s1"]
+
+
+@ci_only
+def test_a_long_time_to_wait_is_one_that_the_server_takes() -> None:
+    """An infinite one was an OverflowError, and one of a month an error of the server."""
+    for seconds in (math.inf, 1e9):
+        PostgresStorage(db_url=postgres_url(), schema="patient", lock_timeout=seconds).close()
 
 
 def test_a_child_of_a_fork_and_its_parent_write_at_once(tmp_path: Path) -> None:
