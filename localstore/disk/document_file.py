@@ -188,13 +188,15 @@ class DocumentFile:
 
     def tail(self, count: int) -> list[tuple[int, bytes]]:
         """Return the offsets and bytes of the last `count` entries, oldest first; fewer if the document has fewer."""
-        data, opened, size = b"", -1, _BLOCK
-        while opened < 0 and len(data) < self.size and self.layout.count_entry_starts(data) < count:
+        size = _BLOCK
+        while True:
             data = self._end(size)
             opened = data.find(self.layout.opening)
+            starts = [start for start in self.layout.last_entry_starts(data, count) if start > opened]
+            if len(starts) == count or opened >= 0 or len(data) == self.size:
+                break
             size *= 4
         begin = self.size - len(data)
-        starts = self.layout.entry_starts(data, max(0, opened))[-count:] if count else []
         pieces = split_entries(self.layout, data, starts, len(data))
         return [(begin + start, piece) for start, piece in zip(starts, pieces, strict=True)]
 
@@ -204,9 +206,11 @@ class DocumentFile:
         `guess` is the number of bytes to read first.
         """
         size = max(guess, _BLOCK)
-        while not self.layout.has_entry_starts(data := self._end(size), count) and len(data) < self.size:
+        while True:
+            data = self._end(size)
+            if len(self.layout.last_entry_starts(data, count)) == count or len(data) == self.size:
+                return data
             size *= 4
-        return data
 
     def _end(self, size: int) -> bytes:
         """Return the last `size` bytes of the file, or all."""

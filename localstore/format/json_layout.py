@@ -78,9 +78,9 @@ class JsonLayout:
         """Return the number of lines in `raw` that start an entry. The first line does not count."""
         return raw.count(_START)
 
-    def has_entry_starts(self, raw: bytes, count: int) -> bool:
-        """Return whether at least `count` lines in `raw` start an entry. The first line does not count."""
-        return has_lines(raw, _START, count)
+    def last_entry_starts(self, raw: bytes, count: int) -> list[int]:
+        """Return the offsets of the last `count` lines in `raw` that start an entry. The first line does not count."""
+        return find_last_lines(raw, _START, count)
 
     def entry_end(self, raw: bytes, start: int, bound: int | None = None) -> int:
         """Return the offset after the entry that starts at `start`, or -1 if its end is missing or after `bound`."""
@@ -148,17 +148,13 @@ def find_lines(raw: bytes, mark: bytes, begin: int) -> list[int]:
     return starts
 
 
-def has_lines(raw: bytes, mark: bytes, count: int) -> bool:
-    """Return whether at least `count` lines in `raw` begin with certain bytes; see `find_lines`.
-
-    Going back from the end takes half the time of counting them all.
-    """
+def find_last_lines(raw: bytes, mark: bytes, count: int) -> list[int]:
+    """Return the offsets of the last `count` lines that `find_lines` finds, of fewer if there are fewer."""
+    starts: list[int] = []
     at = len(raw)
-    for _ in range(count):
-        at = raw.rfind(mark, 0, at)
-        if at < 0:
-            return False
-    return True
+    while len(starts) < count and (at := raw.rfind(mark, 0, at)) >= 0:
+        starts.append(at + 1)
+    return starts[::-1]
 
 
 def parse(raw: bytes, line: int = 1) -> Any:

@@ -7,7 +7,7 @@ distinguishes a complete document from one that was cut off.
 import re
 from typing import Any
 
-from localstore.format.json_layout import SCHEMA, find_lines, has_lines
+from localstore.format.json_layout import SCHEMA, find_last_lines, find_lines
 from localstore.format.parse_error import ParseError
 
 _RUN_ID = re.compile(rb"- type: run\n  run_id: ([0-9A-Za-z][0-9A-Za-z_-]*[A-Za-z_-][0-9A-Za-z_-]*)\n")
@@ -68,9 +68,9 @@ class YamlLayout:
         """Return the number of lines in `raw` that start an entry. The first line does not count."""
         return raw.count(_START)
 
-    def has_entry_starts(self, raw: bytes, count: int) -> bool:
-        """Return whether at least `count` lines in `raw` start an entry. The first line does not count."""
-        return has_lines(raw, _START, count)
+    def last_entry_starts(self, raw: bytes, count: int) -> list[int]:
+        """Return the offsets of the last `count` lines in `raw` that start an entry. The first line does not count."""
+        return find_last_lines(raw, _START, count)
 
     def entry_end(self, raw: bytes, start: int, bound: int | None = None) -> int:
         """Return the offset after the entry at `start`, or -1 if nothing follows up to `bound`.

@@ -37,8 +37,8 @@ def test_a_document_reads_back_and_is_cut_at_its_entry_lines(entries: list[dict[
     assert document == {**HEADER, "history": entries}
     assert list(document)[-1] == "history"
     starts = JSON.entry_starts(raw, raw.find(JSON.opening) + len(JSON.opening)) if entries else []
-    counts = range(len(entries) + 2)
-    assert [JSON.has_entry_starts(raw, count) for count in counts] == [count <= len(entries) for count in counts]
+    for count in range(len(entries) + 2):
+        assert JSON.last_entry_starts(raw, count) == starts[max(0, len(starts) - count) :]
     assert [raw[start : JSON.entry_end(raw, start)] for start in starts] == pieces
     assert [JSON.parse_entry(piece) for piece in pieces] == entries
 

@@ -27,8 +27,8 @@ def test_a_document_reads_back_and_is_cut_at_its_entry_lines() -> None:
         assert document == {**HEADER, "history": ENTRIES}
         assert list(document)[-1] == "history"
     starts = YAML.entry_starts(raw, raw.find(YAML.opening) + len(YAML.opening))
-    counts = range(len(ENTRIES) + 2)
-    assert [YAML.has_entry_starts(raw, count) for count in counts] == [count <= len(ENTRIES) for count in counts]
+    for count in range(len(ENTRIES) + 2):
+        assert YAML.last_entry_starts(raw, count) == starts[max(0, len(starts) - count) :]
     assert [raw[start : YAML.entry_end(raw, start)] for start in starts] == pieces
     assert [YAML.parse_entry(piece) for piece in pieces] == ENTRIES
 
