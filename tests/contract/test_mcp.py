@@ -174,6 +174,38 @@ def test_a_session_without_runs_is_read_by_entries(storage: SessionStorage) -> N
     assert "next_before" not in rest
 
 
+def test_a_conversation_of_another_framework_has_what_was_said(storage: SessionStorage) -> None:
+    """A client got the checkpoints of LangGraph whole, and could not open the entry that a search had found."""
+    said = [{"role": "user", "content": "Which train?"}, {"role": "assistant", "content": "At 7:58."}]
+    for number in range(4):
+        storage.append_items("talk", [Item({"type": "writes", "writes": ["x" * 9000]}, "langgraph", f"w{number}")])
+        storage.append_items("talk", [Item({"message": said[number % 2]}, "sdk", f"m{number}", session_state={"n": 1})])
+    tools = Tools(storage)
+    page = tools("read_session", session="talk", limit=4)
+    assert [(entry["number"], entry["item_id"], entry.get("messages")) for entry in page["entries"]] == [
+        (5, "w2", None),
+        (6, "m2", said[:1]),
+        (7, "w3", None),
+        (8, "m3", said[1:]),
+    ]
+    assert not {"data", "session_state"} & page["entries"][1].keys()
+    assert tools("read_session", session="talk", limit=1, detail="full")["entries"][0]["data"] == {"message": said[1]}
+    (hit,) = tools("search_sessions", text="train", limit=1)["hits"]
+    found = tools("read_session", session="talk", entry=hit["entry"], limit=1)["entries"]
+    assert [(entry["number"], entry["messages"]) for entry in found] == [(6, said[:1])]
+
+
+def test_an_entry_between_runs_is_read_with_the_runs_around_it(tools: Tools, storage: SessionStorage) -> None:
+    storage.append_items("talk", [Item({"role": "user", "content": "zebra"}, item_id="first")])
+    storage.append("talk", run(1))
+    storage.append_items("talk", [Item({"role": "user", "content": "okapi"}, item_id="second")])
+    storage.append("talk", run(2))
+    for word, expected in (("zebra", ["first"]), ("okapi", ["first", "r1", "second"])):
+        (hit,) = tools("search_sessions", text=word)["hits"]
+        entries = tools("read_session", session="talk", entry=hit["entry"], limit=1)["entries"]
+        assert [entry.get("run_id", entry.get("item_id")) for entry in entries] == expected
+
+
 def test_the_state_is_read_as_a_whole_or_by_key(tools: Tools) -> None:
     found = tools("read_state", session="trip")
     assert found["notice"] == NOTICE
@@ -204,7 +236,8 @@ WRONG: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("search_sessions", {"text": "x", "cursor": "-1"}, "cursor is '-1'"),
     ("session_stats", {"by": ["week"]}, "by"),
     ("read_session", {"session": "trip", "run_id": "zz"}, "Session 'trip' has no run 'zz'. read_session without"),
-    ("read_session", {"session": "trip", "run_id": "r1", "before": 3}, "Give `before` or `run_id`"),
+    ("read_session", {"session": "trip", "run_id": "r1", "before": 3}, "Give one of `before`, `run_id` and `entry`"),
+    ("list_sessions", {"user_id": "bob"}, "list_sessions has no argument 'user_id'. Its arguments: user, entity"),
     ("read_state", {"session": "trip", "key": "price"}, "has no key 'price'. Its keys: 'visited', 'seats'."),
 )
 
@@ -242,6 +275,9 @@ def test_clients_rate_tag_and_add_notes(tools: Tools, storage: SessionStorage) -
         tools("rate_run", session="trip", run_id="zz", rating="good")
     with pytest.raises(ToolFailed, match="no tag to add or to remove"):
         tools("tag_session", session="trip")
+    for tag in ("", "x" * 101):
+        with pytest.raises(ToolFailed, match=r"add\.0"):
+            tools("tag_session", session="trip", add=[tag])
 
 
 def test_a_session_that_grows_while_it_is_read_keeps_its_numbers(storage: SessionStorage) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from localstore.errors import RunNotFound
+from localstore.format.item_messages import item_messages
 from localstore.models.session_info import SessionInfo
 from localstore.storage.contract import SessionStorage
 from localstore.storage.plain_session import read_plain
@@ -58,6 +59,13 @@ def number_of(storage: SessionStorage, session_id: str, run_id: str) -> int:
     return len(runs) - runs[::-1].index(run_id)
 
 
+def number_after(storage: SessionStorage, session_id: str, entry: int) -> int:
+    """Return the number before which a page ends that has an entry, which its position from 0 on names."""
+    stored = read_plain(storage, session_id)
+    kinds = [one["type"] for one in (stored.history if stored else ())]
+    return kinds[: entry + 1].count("run") + 1 if "run" in kinds else entry + 2
+
+
 def _page(storage: SessionStorage, info: SessionInfo, limit: int, before: int | None) -> Page | None:
     if not info.runs:
         stored = read_plain(storage, info.session_id)
@@ -67,8 +75,6 @@ def _page(storage: SessionStorage, info: SessionInfo, limit: int, before: int | 
         begin = max(0, end - limit)
         return Page(list(enumerate(stored.history[begin:end], begin + 1)), begin + 1 if begin else None)
     end = info.runs if before is None else min(before - 1, info.runs)
-    if end <= 0:
-        return Page([], None)
     begin = max(0, end - limit)
     stored = read_plain(storage, info.session_id, last_runs=info.runs - begin if begin else None)
     if stored is None:
@@ -87,9 +93,15 @@ def _page(storage: SessionStorage, info: SessionInfo, limit: int, before: int | 
 def shown(number: int | None, entry: Entry, detail: Detail) -> Entry:
     """Return an entry as a client gets it: with its number, and for a conversation without what nobody said."""
     numbered = {} if number is None else {"number": number}
-    if detail == "full" or entry["type"] != "run":
+    if detail == "full" or entry["type"] not in ("run", "item"):
         return {**numbered, **entry}
-    return {**numbered, **_conversation(entry)}
+    return {**numbered, **(_conversation(entry) if entry["type"] == "run" else _conversation_in(entry))}
+
+
+def _conversation_in(item: Entry) -> Entry:
+    """Return an item of another framework with what was said in it, if anything, in the place of its data."""
+    fields = {key: value for key, value in item.items() if key not in ("data", "session_state")}
+    return _conversation({**fields, "messages": said} if (said := item_messages(item)) else fields) | {"type": "item"}
 
 
 def _conversation(record: Entry) -> Entry:

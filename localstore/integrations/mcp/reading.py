@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from localstore.integrations.mcp.bounds import MOST_CHARACTERS, cut, newest_that_fit
-from localstore.integrations.mcp.conversation import Detail, number_of, read_page
+from localstore.integrations.mcp.conversation import Detail, number_after, number_of, read_page
 from localstore.integrations.mcp.conversation import shown as shown_entry
 from localstore.integrations.mcp.naming import no_session, session_named
 from localstore.models.filter import STATUSES, Filter
@@ -120,8 +120,8 @@ class ReadingTools:
     ) -> dict[str, Any]:
         """Find words in everything that was said in past sessions: messages, tool calls, results, names and tags.
 
-        Each hit has the session, the run and a snippet. read_session with its session_id and run_id shows what was said
-        there, and before it.
+        Each hit has the session, the run or the entry, and a snippet. read_session with its session_id and its run_id,
+        or its entry, shows what was said there, and before it.
         """
         where = _filter(user, entity, kind, name, tags, model, status, rating, since, until)
         skip = _skipped(cursor)
@@ -140,6 +140,9 @@ class ReadingTools:
             int | None, Field(ge=1, description="Only runs with a lower number: `next_before` of the last result.")
         ] = None,
         run_id: Annotated[str | None, Field(description="Only this run, and older ones, as to look at a hit.")] = None,
+        entry: Annotated[
+            int | None, Field(ge=0, description="The same for a hit that has an `entry` and no run_id.")
+        ] = None,
         detail: Annotated[
             Detail, Field(description="What was said, or entries in full, with tools, states and metrics.")
         ] = "conversation",
@@ -149,14 +152,16 @@ class ReadingTools:
     ) -> dict[str, Any]:
         """Read what happened in a session: its newest runs, in the order of time, with people's ratings and notes.
 
-        A run is a question with its answer and everything in between. Without `before` and `run_id`, it is the end of
-        the session.
+        A run is a question with its answer and everything in between. Without `before`, `run_id` and `entry`, it is the
+        end of the session. A session that another framework wrote may have entries of single messages instead of runs.
         """
         info = session_named(self._storage, session)
+        if [before, run_id, entry].count(None) < 2:
+            raise ValueError("Give one of `before`, `run_id` and `entry`: older runs follow by `next_before` alone.")
         if run_id is not None:
-            if before is not None:
-                raise ValueError("Give `before` or `run_id`, and not both: older runs follow by `next_before` alone.")
             before = number_of(self._storage, info.session_id, run_id) + 1
+        elif entry is not None:
+            before = number_after(self._storage, info.session_id, entry)
         page = read_page(self._storage, info.session_id, limit, before)
         if page is None:
             raise no_session(session)

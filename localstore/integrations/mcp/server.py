@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import uvicorn
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import ToolAnnotations
 
@@ -26,13 +27,24 @@ _INSTRUCTIONS = (
 )
 
 
+class _Server(MCPServer):
+    """A server that refuses arguments that a tool does not have: a misspelt filter would list all sessions."""
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        for tool in await self.list_tools():
+            known = tool.input_schema.get("properties", {})
+            if tool.name == name and (unknown := [repr(key) for key in arguments if key not in known]):
+                raise ToolError(f"{name} has no argument {', '.join(unknown)}. Its arguments: {', '.join(known)}.")
+        return await super().call_tool(name, arguments, *args, **kwargs)
+
+
 def session_server(storage: SessionStorage, *, write: bool = False, version: str = "") -> MCPServer:
     """Return an MCP server with the tools for the sessions of a storage.
 
     With `write`, clients may also rate runs, tag sessions and add notes; nothing can be deleted. `version` is
     what clients show.
     """
-    server = MCPServer("localstore", instructions=_INSTRUCTIONS, version=version, log_level="CRITICAL")
+    server = _Server("localstore", instructions=_INSTRUCTIONS, version=version, log_level="CRITICAL")
     reading = ReadingTools(storage)
     tools: list[Callable[..., Any]] = [
         reading.list_sessions,

@@ -14,6 +14,7 @@ from localstore.storage.contract import SessionStorage
 
 SOURCE = "mcp"
 """Where a note came from, as it stands in the document."""
+Tag = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class WritingTools:
@@ -39,7 +40,7 @@ class WritingTools:
     def tag_session(
         self,
         session: SessionName,
-        add: Annotated[list[str] | None, Field(description="Tags to add.")] = None,
+        add: Annotated[list[Tag] | None, Field(description="Tags to add.")] = None,
         remove: Annotated[list[str] | None, Field(description="Tags to remove.")] = None,
     ) -> dict[str, Any]:
         """Add tags to a session, or remove some. The tag "archived" hides it from listings."""
