@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from localstore.disk.locks import LockPool
 from localstore.disk.store_tree import SEARCH_FILE
 from localstore.format.entry_texts import FoundText, entry_texts, header_texts
+from localstore.format.item_messages import item_messages
 from localstore.format.words import spaced
 from localstore.index.overview import question_of
 from localstore.index.search_content import NOWHERE, Content, Settled
@@ -366,7 +367,10 @@ def title_of(content: Content) -> str:
     name = (content.header or {}).get("name")
     if isinstance(name, str) and (title := one_line(name)):
         return title
-    questions = (question_of(entry) for entry in content.entries if entry.get("type") == "run")
+    questions = (
+        question_of(entry if entry.get("type") == "run" else {"messages": item_messages(entry)})
+        for entry in content.entries
+    )
     return next(filter(None, questions), "")
 
 
