@@ -13,7 +13,7 @@ from google.adk.sessions import BaseSessionService, InMemorySessionService, Sess
 from google.adk.sessions.base_session_service import GetSessionConfig
 from google.genai import types
 
-from localstore import JsonStorage
+from localstore import Item, JsonStorage
 from localstore.errors import Conflict
 from localstore.integrations.adk import LocalSessionService
 from tests.case_databases import one_of_them, storages
@@ -157,6 +157,21 @@ async def case_a_value_that_json_cannot_hold_becomes_text(folder: Path) -> None:
     assert found is not None
     assert found.state == session.state
     assert found.state["odd"] == "<class 'object'>"
+
+
+async def case_a_session_whose_state_cannot_be_stored_is_not_created(folder: Path) -> None:
+    """The session was there, without its shared state, and the next attempt raised AlreadyExistsError."""
+    for storage in storages(folder):
+        service = LocalSessionService(storage)
+        for value in (float("nan"), 1 << 70, b"\xff"):
+            for prefix in ("", "user:", "app:"):
+                await refused(service.create_session(**TRIP, state={f"{prefix}x": value}), "UnstorableValue")
+        assert len(storage) == 0
+        session = await service.create_session(**TRIP, state={"temp:x": float("nan")})
+        await refused(service.append_event(session, said("hi", state_delta={"x": b"\xff"})), "UnstorableValue")
+        await service.append_event(session, said("hi"))
+        storage.append_items("travel/alice/trip", [Item(5, "adk"), Item({"x": 1}, "other")])
+        assert texts(await service.get_session(**TRIP)) == ["hi"]
 
 
 async def case_partial_events_are_not_stored(folder: Path) -> None:

@@ -29,7 +29,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models.test import TestModel
 
-from localstore.errors import OwnerMismatch
+from localstore.errors import OwnerMismatch, UnstorableValue
 from localstore.integrations.pydantic_ai import LocalConversationStore
 from tests.case_databases import one_of_them, storages
 from tests.effort import rounds
@@ -107,6 +107,16 @@ async def case_messages_and_records_come_back_exactly(folder: Path) -> None:
         await raises(LookupError, again.read_entry("e9"))
         await raises(LookupError, again.read_entry("???"))
         assert await again.read_history(None) == []
+
+
+async def case_a_value_that_json_cannot_hold_is_refused(folder: Path) -> None:
+    """An integer beyond 64 bits in the arguments of a tool was stored as another number."""
+    for storage in storages(folder):
+        for value in (1 << 70, "\ud800"):
+            call: list[ModelMessage] = [ModelResponse(parts=[ToolCallPart("t", {"v": value}, tool_call_id="c")])]
+            conversation = Conversation(conversation_id="trip", messages=call)
+            await raises(UnstorableValue, LocalConversationStore(storage).save(conversation))
+        assert len(storage) == 0
 
 
 async def case_of_writers_with_one_revision_one_succeeds(folder: Path) -> None:

@@ -8,6 +8,8 @@ from google.adk.events.event import Event
 from google.adk.sessions.state import State
 from pydantic_core import to_jsonable_python
 
+from localstore.errors import UnstorableValue
+from localstore.format.values import to_json_value
 from localstore.models.joined_names import escaped_name
 from localstore.models.times import now
 from localstore.storage.items import Item
@@ -22,8 +24,14 @@ Split = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
 def event_item(event: Event, state: dict[str, Any] | None) -> Item:
-    """Return an event as an item. `state` is the state of the session after it, None if it is unchanged."""
-    data = event.model_dump(mode="json", exclude_defaults=True)
+    """Return an event as an item. `state` is the state of the session after it, None if it is unchanged.
+
+    Raises UnstorableValue.
+    """
+    try:
+        data = event.model_dump(mode="json", exclude_defaults=True)
+    except ValueError as error:
+        raise UnstorableValue(f"the event has a value that the ADK cannot write as JSON: {error}") from error
     return Item(data, SOURCE, event.id, now(), state)
 
 
@@ -39,8 +47,8 @@ def events_in(items: Iterable[Item]) -> list[Event]:
 
 
 def is_event(item: Item) -> bool:
-    """Return whether an item is an event."""
-    return item.source == SOURCE and "app_name" not in item.data
+    """Return whether an item of the ADK is an event."""
+    return isinstance(item.data, dict) and "app_name" not in item.data
 
 
 def session_key(app_name: str, user_id: str, session_id: str) -> str:
@@ -65,17 +73,23 @@ def user_key(app_name: str, user_id: str) -> str:
 def split_state(state: dict[str, Any] | None) -> Split:
     """Return the parts of a state that belong to the session, its user and its app, as JSON values.
 
-    `temp:` keys belong to none. A value that JSON cannot hold becomes its `str`, as in the ADK's own services.
+    `temp:` keys belong to none. A value that JSON cannot hold becomes its `str`, as in the ADK's own services. Raises
+    UnstorableValue for bytes that are no text, infinite numbers, and integers beyond 64 bits.
     """
     session: dict[str, Any] = {}
     user: dict[str, Any] = {}
     app: dict[str, Any] = {}
-    for key, value in to_jsonable_python(state or {}, fallback=str).items():
+    kept = {key: value for key, value in (state or {}).items() if not key.startswith(State.TEMP_PREFIX)}
+    try:
+        values = to_jsonable_python(kept, fallback=str)
+    except ValueError as error:
+        raise UnstorableValue(f"the state has a value that has no form in JSON: {error}") from error
+    for key, value in to_json_value(values, "state").items():
         if key.startswith(State.APP_PREFIX):
             app[key.removeprefix(State.APP_PREFIX)] = value
         elif key.startswith(State.USER_PREFIX):
             user[key.removeprefix(State.USER_PREFIX)] = value
-        elif not key.startswith(State.TEMP_PREFIX):
+        else:
             session[key] = value
     return session, user, app
 

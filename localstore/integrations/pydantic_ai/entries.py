@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import TypeAdapter
 from pydantic_ai.conversation_store import ConversationEntry, ConversationRecord
 from pydantic_ai.messages import ModelMessagesTypeAdapter
+from pydantic_core import PydanticSerializationError
 
+from localstore.errors import UnstorableValue
 from localstore.storage.items import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 SOURCE = "pydantic-ai"
 """The `source` of the items."""
@@ -22,23 +25,31 @@ _RECORDS: TypeAdapter[Any] = TypeAdapter(ConversationRecord)
 def record_item(record: ConversationRecord, entry_ids: list[str]) -> Item:
     """Return a record as an item, with the ids of the entries that are stored with it: a search finds them here.
 
-    Each form of a record is an item of its own, and the last one counts.
+    Each form of a record is an item of its own, and the last one counts. Raises UnstorableValue.
     """
-    return Item({**orjson.loads(_RECORDS.dump_json(record)), "entry_ids": entry_ids}, SOURCE)
+    return Item({**_json_value(lambda: _RECORDS.dump_json(record), "record"), "entry_ids": entry_ids}, SOURCE)
 
 
 def entry_item(entry: ConversationEntry) -> Item:
-    """Return an entry as an item with its id."""
-    (message,) = orjson.loads(ModelMessagesTypeAdapter.dump_json([entry.message]))
+    """Return an entry as an item with its id. Raises UnstorableValue."""
+    (message,) = _json_value(lambda: ModelMessagesTypeAdapter.dump_json([entry.message]), "message")
     return Item(
         {"kind": entry.kind, "parent_id": entry.parent_id, "id": entry.id, "message": message}, SOURCE, entry.id
     )
 
 
+def _json_value(dump: Callable[[], bytes], name: str) -> Any:
+    """Return the JSON that Pydantic AI writes as a value. Integers stay integers: a storage refuses large ones."""
+    try:
+        return json.loads(dump())
+    except PydanticSerializationError as error:
+        raise UnstorableValue(f"the {name} has a value that Pydantic AI cannot write as JSON: {error}") from error
+
+
 def last_record(items: list[Item]) -> ConversationRecord | None:
     """Return the record in the last item that is one, or None."""
     for item in reversed(items):
-        if item.source == SOURCE and "conversation_id" in item.data:
+        if isinstance(item.data, dict) and "conversation_id" in item.data:
             record = {name: value for name, value in item.data.items() if name != "entry_ids"}
             return _RECORDS.validate_json(orjson.dumps(record))
     return None
@@ -46,7 +57,7 @@ def last_record(items: list[Item]) -> ConversationRecord | None:
 
 def entries_by_id(items: Iterable[Item]) -> dict[str, Item]:
     """Return the items that are entries, by their ids."""
-    return {item.item_id: item for item in items if item.source == SOURCE and "message" in item.data}
+    return {item.item_id: item for item in items if isinstance(item.data, dict) and "message" in item.data}
 
 
 def entry_of(item: Item) -> ConversationEntry:
