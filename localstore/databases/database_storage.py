@@ -300,15 +300,16 @@ class DatabaseStorage(DatabaseWriter):
 
         return self._change(session_id, user_id, work, kind=kind, make=make)
 
-    def pop_item(self, session_id: str, *, user_id: str | None = None) -> Item | None:
-        """Remove the last item of a session and return it, or None if there is none."""
+    def pop_item(self, session_id: str, *, user_id: str | None = None, source: str | None = None) -> Item | None:
+        """Remove the last item of a session, or of a framework in it, and return it, or None if there is none."""
         check_id(session_id)
         check_text("user_id", user_id)
+        check_text("source", source)
         chosen: list[Item] = []
 
         def work(change: SessionChange) -> Item | None:
             for one in reversed(change.entries()):
-                if is_item(one.entry) and (not chosen or one.entry["item_id"] == chosen[0].item_id):
+                if is_item(one.entry, source) and (not chosen or one.entry["item_id"] == chosen[0].item_id):
                     chosen[:] = [item_of(one.entry)]
                     header = with_removal(change.header(), [chosen[0].item_id])
                     change.change(header, {one.position: None}, [])
@@ -324,14 +325,16 @@ class DatabaseStorage(DatabaseWriter):
         *,
         user_id: str | None = None,
         expected_revision: str | None = None,
+        source: str | None = None,
     ) -> str:
-        """Replace all items of a session by others, and return the new revision. Other entries stay."""
+        """Replace all items of a session, or of a framework in it, and return the new revision. Other entries stay."""
         check_id(session_id)
         check_text("user_id", user_id)
+        check_text("source", source)
         entries = entries_of(items)
 
         def work(change: SessionChange) -> str:
-            stored = {one.position: one.entry for one in change.entries() if is_item(one.entry)}
+            stored = {one.position: one.entry for one in change.entries() if is_item(one.entry, source)}
             if [*stored.values()] != entries:
                 check_revision(session_id, change.revision, expected_revision)
                 new = {entry["item_id"] for entry in entries}

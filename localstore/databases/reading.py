@@ -38,7 +38,7 @@ from localstore.storage.arguments import (
 )
 from localstore.storage.checked_values import session_of
 from localstore.storage.derived_calls import DerivedCalls
-from localstore.storage.items import Item, is_item, item_of, revision_of
+from localstore.storage.items import Item, items_in, revision_of
 from localstore.storage.search import hits_in
 
 if TYPE_CHECKING:
@@ -78,21 +78,25 @@ class DatabaseReader(DerivedCalls):
             current = {name: stored.stateful[offsets[name]][name] for name in SESSION_KEYS if name in offsets}
         return Snapshot(self._backend.address, stored.header, stored.entries, current, stored.row["fingerprint"])
 
-    def items(self, session_id: str, last: int | None = None, *, user_id: str | None = None) -> list[Item]:
-        """Return the last `last` items of a session, or all, oldest first; [] if this user has no such session."""
+    def items(
+        self, session_id: str, last: int | None = None, *, user_id: str | None = None, source: str | None = None
+    ) -> list[Item]:
+        """Return the last `last` items of a session, or all, oldest first; [] if this user has no such session.
+
+        With `source`, only the items of this framework.
+        """
         check_id(session_id)
         check_text("user_id", user_id)
+        check_text("source", source)
         optional(check_count)("last", last)
         wanted = last
         while True:
             stored = self._backend.read(session_id, last_entries=wanted)
             if stored is None or (user_id is not None and stored.row.get("user_id") != user_id):
                 return []
-            found = [item_of(entry) for entry in stored.entries if is_item(entry)]
-            if last is None or wanted is None:
+            found = items_in(stored.entries, last, source)
+            if wanted is None or len(found) == last or len(stored.entries) >= stored.row["entries"]:
                 return found
-            if len(found) >= last or len(stored.entries) >= stored.row["entries"]:
-                return found[max(0, len(found) - last) :]
             wanted *= 4
 
     def revision(self, session_id: str) -> str:

@@ -137,7 +137,7 @@ class Transcripts:
         return is_deleted
 
     def _items(self, key: TranscriptKey, last: int | None) -> list[Item]:
-        return self._storage.items(key.name, last, user_id=self._user_id)
+        return self._storage.items(key.name, last, user_id=self._user_id, source=key.framework)
 
 
 def milliseconds(info: SessionInfo) -> int:

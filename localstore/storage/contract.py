@@ -256,12 +256,17 @@ class SessionStorage(WorkflowStorage, Protocol):
         """
         ...
 
-    def items(self, session_id: str, last: int | None = None, *, user_id: str | None = None) -> list[Item]:
-        """Return the last `last` items of a session, or all, oldest first; [] if this user has no such session."""
+    def items(
+        self, session_id: str, last: int | None = None, *, user_id: str | None = None, source: str | None = None
+    ) -> list[Item]:
+        """Return the last `last` items of a session, or all, oldest first; [] if this user has no such session.
+
+        With `source`, only the items of this framework.
+        """
         ...
 
-    def pop_item(self, session_id: str, *, user_id: str | None = None) -> Item | None:
-        """Remove the last item of a session and return it, or None if there is none."""
+    def pop_item(self, session_id: str, *, user_id: str | None = None, source: str | None = None) -> Item | None:
+        """Remove the last item of a session, or of a framework in it, and return it, or None if there is none."""
         ...
 
     def replace_items(
@@ -271,8 +276,9 @@ class SessionStorage(WorkflowStorage, Protocol):
         *,
         user_id: str | None = None,
         expected_revision: str | None = None,
+        source: str | None = None,
     ) -> str:
-        """Replace all items of a session by others, and return the new revision. Other entries stay.
+        """Replace all items of a session, or of a framework in it, and return the new revision. Other entries stay.
 
         Raises SessionNotFound, and Conflict if the session has another revision than `expected_revision`.
         """

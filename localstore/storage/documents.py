@@ -167,14 +167,16 @@ class StorageDocuments(StorageWriting):
                 revision = append_items(document, entries, expected_revision)
         return revision
 
-    def items(self, session_id: str, last: int | None = None, *, user_id: str | None = None) -> "list[Item]":
+    def items(
+        self, session_id: str, last: int | None = None, *, user_id: str | None = None, source: str | None = None
+    ) -> "list[Item]":
         """Return the last `last` items of a session, or all, oldest first.
 
             >>> [item.data for item in storage.items("items", last=1)]
             [{'text': 'hi'}]
 
         The result is empty if the session does not exist, or if `user_id` is given and is not its owner. With `last`,
-        only the end of the document is read.
+        only the end of the document is read. With `source`, only items of this framework count.
 
         Raises ValueError if `last` is neither None nor an integer of at least 0.
         """
@@ -182,13 +184,20 @@ class StorageDocuments(StorageWriting):
 
         check_id(session_id)
         check_text("user_id", user_id)
+        check_text("source", source)
         optional(check_count)("last", last)
-        snapshot = self._engine.look(
-            session_id, lambda row: user_id is None or row.get("user_id") == user_id, last, of="item"
-        )
-        return [] if snapshot is None else items_in(snapshot.entries, last)
+        wanted = last
+        while True:
+            snapshot = self._engine.look(
+                session_id, lambda row: user_id is None or row.get("user_id") == user_id, wanted, of="item"
+            )
+            entries = [] if snapshot is None else snapshot.entries
+            found = items_in(entries, last, source)
+            if wanted is None or len(found) == last or len(items_in(entries, None)) < wanted:
+                return found
+            wanted *= 4
 
-    def pop_item(self, session_id: str, *, user_id: str | None = None) -> "Item | None":
+    def pop_item(self, session_id: str, *, user_id: str | None = None, source: str | None = None) -> "Item | None":
         """Remove the last item of a session and return it, or return None if there is none. The document is rewritten.
 
             >>> storage.append_items("items", [Item(1, item_id="i2")]) == storage.revision("items")
@@ -196,13 +205,14 @@ class StorageDocuments(StorageWriting):
             >>> storage.pop_item("items").item_id
             'i2'
 
-        Raises SessionNotFound and OwnerMismatch.
+        With `source`, it is the last item of this framework. Raises SessionNotFound and OwnerMismatch.
         """
         from localstore.storage.items import PoppedItem
 
         check_id(session_id)
         check_text("user_id", user_id)
-        popped = PoppedItem()
+        check_text("source", source)
+        popped = PoppedItem(source)
         for attempt in self._engine.edit(session_id):
             with attempt as document:
                 popped.apply(self._allowed(document, session_id, user_id))
@@ -215,6 +225,7 @@ class StorageDocuments(StorageWriting):
         *,
         user_id: str | None = None,
         expected_revision: str | None = None,
+        source: str | None = None,
     ) -> str:
         """Replace all items of a session by others, and return its new revision. Other entries stay.
 
@@ -228,6 +239,7 @@ class StorageDocuments(StorageWriting):
             items: The items, oldest first, each with an `item_id` of its own.
             user_id: If given, the session must belong to this user.
             expected_revision: The revision that the session must have; None accepts any.
+            source: If given, only the items of this framework are replaced.
 
         Raises SessionNotFound, OwnerMismatch, UnstorableValue, TypeError, Conflict if the session has another revision,
         and ValueError if two of the items have the same id.
@@ -236,10 +248,12 @@ class StorageDocuments(StorageWriting):
 
         check_id(session_id)
         check_text("user_id", user_id)
+        check_text("source", source)
         entries = entries_of(items)
         for attempt in self._engine.edit(session_id):
             with attempt as document:
-                revision = replace_items(self._allowed(document, session_id, user_id), entries, expected_revision)
+                allowed = self._allowed(document, session_id, user_id)
+                revision = replace_items(allowed, entries, expected_revision, source)
         return revision
 
     # The same calls for async code

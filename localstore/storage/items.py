@@ -57,9 +57,10 @@ class Item:
         return stored
 
 
-def is_item(entry: Entry) -> bool:
-    """Return whether an entry of a document is an item."""
-    return entry["type"] == "item" and isinstance(entry.get("item_id"), str)
+def is_item(entry: Entry, source: str | None = None) -> bool:
+    """Return whether an entry of a document is an item; with `source`, one of this framework."""
+    is_one = entry["type"] == "item" and isinstance(entry.get("item_id"), str)
+    return is_one and source in (None, entry.get("source"))
 
 
 def item_of(entry: Entry) -> Item:
@@ -74,9 +75,9 @@ def item_of(entry: Entry) -> Item:
     )
 
 
-def items_in(entries: Sequence[Entry], last: int | None) -> list[Item]:
-    """Return the last `last` items among entries, or all, oldest first."""
-    found = [item_of(entry) for entry in entries if is_item(entry)]
+def items_in(entries: Sequence[Entry], last: int | None, source: str | None = None) -> list[Item]:
+    """Return the last `last` items among entries, or all, oldest first; with `source`, those of this framework."""
+    found = [item_of(entry) for entry in entries if is_item(entry, source)]
     return found if last is None else found[max(0, len(found) - last) :]
 
 
@@ -136,10 +137,14 @@ def append_items(document: Transaction, entries: list[Entry], expected: str | No
     return revision_of(document.row["fingerprint"])
 
 
-def replace_items(document: Transaction, entries: list[Entry], expected: str | None) -> str:
-    """Replace all items of a document, and return its new revision. Nothing is written if they are the same."""
+def replace_items(document: Transaction, entries: list[Entry], expected: str | None, source: str | None) -> str:
+    """Replace all items of a document, or those with a source, and return its new revision.
+
+    Nothing is written if they are the same.
+    """
     parsed = document.whole()
-    stored = {start: entry for start, entry in zip(parsed.starts, parsed.entries, strict=True) if is_item(entry)}
+    every = zip(parsed.starts, parsed.entries, strict=True)
+    stored = {start: entry for start, entry in every if is_item(entry, source)}
     if [*stored.values()] != entries:
         check_revision(document.row["session_id"], revision_of(document.row["fingerprint"]), expected)
         new = {entry["item_id"] for entry in entries}
@@ -152,6 +157,8 @@ def replace_items(document: Transaction, entries: list[Entry], expected: str | N
 class PoppedItem:
     """The removal of the last item, which is chosen in the first attempt and stays the same in all others."""
 
+    source: str | None = None
+    """The framework whose item is removed; None for any."""
     item: Item | None = None
 
     def apply(self, document: Transaction) -> None:
@@ -159,7 +166,7 @@ class PoppedItem:
         parsed = document.whole()
         for number in reversed(range(len(parsed.entries))):
             entry = parsed.entries[number]
-            if is_item(entry) and (self.item is None or entry["item_id"] == self.item.item_id):
+            if is_item(entry, self.source) and (self.item is None or entry["item_id"] == self.item.item_id):
                 self.item = item_of(entry)
                 header = with_removal(parsed.header, [self.item.item_id])
                 document.change(header, {parsed.starts[number]: None}, [])

@@ -22,7 +22,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import Command, interrupt
 
-from localstore import JsonStorage, Run, SessionStorage, YamlStorage
+from localstore import Item, JsonStorage, Run, SessionStorage, YamlStorage
 from localstore.integrations.langgraph import LocalCheckpointSaver, import_from, replay
 from tests.case_databases import kinds, one_of_them, storages
 from tests.effort import IS_LONG, rounds
@@ -264,6 +264,18 @@ def case_a_listing_may_be_left_and_writes_go_on_meanwhile(folder: Path) -> None:
     first = next(listing)
     ask(LocalCheckpointSaver(saver.storage), "more")  # no lock is held
     assert len([first, *listing]) == 9
+
+
+def case_a_thread_is_listed_whatever_else_its_session_has(folder: Path) -> None:
+    """A thread was missing from the list of all when another framework had written to its session last."""
+    for storage in storages(folder):
+        saver = LocalCheckpointSaver(storage)
+        ask(saver, "When")
+        storage.append_items("trip", [Item({"role": "user", "content": "hi"}, "openai-agents"), Item(5, "langgraph")])
+        assert len([*saver.list(None)]) == len([*LocalCheckpointSaver(storage).list(None)]) == 3
+        saver.prune(["trip"])
+        assert len([*saver.list(None)]) == 1
+        assert [item.source for item in storage.items("trip") if item.source != "langgraph"] == ["openai-agents"]
 
 
 async def case_tasks_and_savers_on_one_thread_lose_nothing(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from agents import Agent, OpenAIChatCompletionsModel, Runner, function_tool, set_tracing_disabled
 from openai import AsyncOpenAI
 
-from localstore import JsonStorage, UnstorableValue
+from localstore import Item, JsonStorage, UnstorableValue
 from localstore.errors import OwnerMismatch
 from localstore.integrations.openai_agents import LocalSession
 from tests.case_databases import storages
@@ -101,6 +101,22 @@ async def case_sessions_belong_to_their_users(folder: Path) -> None:
         (info,) = storage.list_sessions()
         assert (info.user_id, info.entity_id) == ("alice", "guide")
         assert await LocalSession("trip", storage).get_items() == [QUESTION]
+
+
+async def case_what_another_framework_stored_in_the_session_stays_out_of_it(folder: Path) -> None:
+    """The SDK got the checkpoints of a LangGraph thread with the same id, and removed them when it cleared."""
+    for storage in storages(folder):
+        session = LocalSession("trip", storage)
+        storage.append_items("trip", [Item({"type": "checkpoint"}, "langgraph")])
+        await session.add_items([QUESTION, ANSWER])
+        storage.append_items("trip", [Item({"type": "checkpoint"}, "langgraph")])
+        assert await session.get_items() == [QUESTION, ANSWER]
+        assert await session.get_items(1) == [ANSWER]
+        assert await session.pop_item() == ANSWER
+        await session.replace_items([ANSWER])
+        await session.clear_session()
+        assert await session.get_items() == []
+        assert [item.source for item in storage.items("trip")] == ["langgraph"] * 2
 
 
 async def case_tasks_on_one_session_lose_nothing(folder: Path) -> None:

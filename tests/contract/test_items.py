@@ -85,6 +85,22 @@ def test_all_items_are_replaced(storage: SessionStorage) -> None:
         storage.replace_items("nowhere", [])
 
 
+def test_frameworks_that_share_a_session_see_and_change_their_own_items(storage: SessionStorage) -> None:
+    """A session of one framework got the items of another one, and what cleared it removed them, too."""
+    storage.append_items("s1", [Item(1, "one"), Item(2, "two")])
+    storage.append_items("s1", [Item(number, "two") for number in range(3, 90)])
+    assert [item.data for item in storage.items("s1", source="one")] == [1]
+    assert [item.data for item in storage.items("s1", 1, source="one")] == [1]
+    assert [item.data for item in storage.items("s1", 2, source="two")] == [88, 89]
+    assert storage.items("s1", 1, source="none") == storage.items("s1", 0, source="two") == []
+    storage.replace_items("s1", [Item(0, "one"), Item(1, "one")], source="one")
+    popped = storage.pop_item("s1", source="one")
+    assert popped is not None
+    assert popped.data == 1
+    assert storage.pop_item("s1", source="none") is None
+    assert data(storage) == [*range(2, 90), 0]
+
+
 def test_an_item_may_bring_the_state_of_the_session(storage: SessionStorage) -> None:
     storage.append_items("s1", [Item(1, session_state={"city": "Linz"}), Item(2)])
     storage.append("s1", answered("r1"))
@@ -113,6 +129,7 @@ def test_items_are_found_by_their_words(storage: SessionStorage) -> None:
     storage.append_items("s1", [Item({"role": "user", "content": "zebra"})])
     (hit,) = storage.search("zebra")
     assert (hit.session_id, hit.entry, hit.run_id) == ("s1", 0, None)
+    assert hit.title == "zebra"  # it was empty in a folder
 
 
 def test_the_first_question_in_an_item_is_the_title(storage: SessionStorage) -> None:

@@ -149,12 +149,12 @@ class LocalSessionService(BaseSessionService):  # type: ignore[misc] # the ADK m
     def _newest(self, key: str, config: GetSessionConfig) -> list[Item]:
         """Return the newest items of a session: at least the last one, and all that the configuration asks for."""
         if config.num_recent_events is not None:
-            return self.storage.items(key, max(1, config.num_recent_events))
+            return self.storage.items(key, max(1, config.num_recent_events), source=SOURCE)
         if config.after_timestamp is None:
-            return self.storage.items(key)
+            return self.storage.items(key, source=SOURCE)
         wanted = _PAGE
         while True:
-            items = self.storage.items(key, wanted)
+            items = self.storage.items(key, wanted, source=SOURCE)
             if len(items) < wanted or (
                 is_event(items[0]) and items[0].data.get("timestamp", 0.0) < config.after_timestamp
             ):
@@ -169,7 +169,7 @@ class LocalSessionService(BaseSessionService):  # type: ignore[misc] # the ADK m
             prefix = session_key(app_name, owner, "")
             if info.session_id == prefix or not info.session_id.startswith(prefix):
                 continue  # the shared state of the user or the app, or a session of something else
-            (last,) = self.storage.items(info.session_id, 1) or (None,)
+            (last,) = self.storage.items(info.session_id, 1, source=SOURCE) or (None,)
             if last is None:
                 continue  # deleted meanwhile
             if owner not in users:
@@ -222,7 +222,7 @@ class LocalSessionService(BaseSessionService):  # type: ignore[misc] # the ADK m
         known = session.events[-1].id if session.events else ""
         if marker is not None:  # otherwise the Session was made by hand
             known = marker.partition("\n")[2]
-        (last,) = self.storage.items(key, 1) or (None,)
+        (last,) = self.storage.items(key, 1, source=SOURCE) or (None,)
         if last is not None and last.item_id not in (known, event.id) and (known or is_event(last)):
             raise StaleSessionError(
                 f"Session {session.id!r} has an event that this Session lacks. Nothing was written. "

@@ -210,8 +210,7 @@ class LocalCheckpointSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # La
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Add all checkpoints and writes of a thread to another one, in one write."""
-        found = self.storage.items(str(source_thread_id))
-        copies = [Item(item.data, SOURCE) for item in found if item.source == SOURCE]
+        copies = [Item(item.data, SOURCE) for item in self.storage.items(str(source_thread_id), source=SOURCE)]
         self.storage.append_items(str(target_thread_id), copies)
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
@@ -330,10 +329,9 @@ class LocalCheckpointSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # La
                 kept = chosen(log)
                 if kept >= log.checkpoints.keys():
                     return
-                others = [item for item in self.storage.items(thread_id) if item.source != SOURCE]
                 try:
                     self.storage.replace_items(
-                        thread_id, [*others, *log.items_of(kept)], expected_revision=log.revision
+                        thread_id, log.items_of(kept), expected_revision=log.revision, source=SOURCE
                     )
                 except Conflict:
                     continue
@@ -346,7 +344,7 @@ class LocalCheckpointSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # La
             yield str(config["configurable"]["thread_id"])
             return
         for info in self.storage.sessions():
-            if any(item.source == SOURCE for item in self.storage.items(info.session_id, 1)):
+            if self.storage.items(info.session_id, 1, source=SOURCE):
                 yield info.session_id
 
     def _listed(self, log: ThreadLog, thread_id: str, config: Config | None, before: Config | None) -> Sequence[Key]:

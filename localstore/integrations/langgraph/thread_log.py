@@ -69,7 +69,7 @@ class ThreadLog:
         while (revision := storage.revision(thread_id)) != self.revision:
             wanted = None if self.last is None else _FIRST_LOOK
             while True:
-                items = storage.items(thread_id, wanted)
+                items = storage.items(thread_id, wanted, source=SOURCE)
                 places = [place for place, item in enumerate(items) if item.item_id == self.last]
                 if places or wanted is None or len(items) < wanted:
                     break
@@ -84,7 +84,7 @@ class ThreadLog:
         """Take in items that were added to the end, after which the session has this revision."""
         for item in items:
             self.last = item.item_id
-            if item.source == SOURCE and isinstance(item.data, dict):
+            if isinstance(item.data, dict):
                 self._add(item.data)
         self.revision = revision
 

@@ -78,7 +78,7 @@ class LocalSession:
         return await run_in_thread(self._pop)
 
     async def clear_session(self) -> None:
-        """Remove all items. The session keeps its name, its tags and the runs of other agents."""
+        """Remove all items. The session keeps its name, its tags, and what agents of other frameworks stored there."""
         await run_in_thread(self._replace, [])
 
     async def replace_items(self, items: list[TResponseInputItem]) -> None:
@@ -114,32 +114,35 @@ class LocalSession:
         return _CompactionSnapshot([item.data for item in stored[kept:]], kept == 0, replace_suffix)
 
     def _read(self, last: int | None) -> list[Any]:
-        return [item.data for item in self.storage.items(self.session_id, last, user_id=self._user_id)]
+        found = self.storage.items(self.session_id, last, user_id=self._user_id, source=SOURCE)
+        return [item.data for item in found]
 
     def _add(self, items: list[Item]) -> None:
         self.storage.append_items(self.session_id, items, user_id=self._user_id, entity_id=self._entity_id)
 
     def _pop(self) -> Any:
         try:
-            item = self.storage.pop_item(self.session_id, user_id=self._user_id)
+            item = self.storage.pop_item(self.session_id, user_id=self._user_id, source=SOURCE)
         except SessionNotFound:
             return None
         return None if item is None else item.data
 
     def _replace(self, items: list[Item]) -> None:
         try:
-            self.storage.replace_items(self.session_id, items, user_id=self._user_id)
+            self.storage.replace_items(self.session_id, items, user_id=self._user_id, source=SOURCE)
         except SessionNotFound:
             if items:
                 self._add(items)
 
     def _snapshot(self) -> tuple[str, list[Item]]:
         revision = self.storage.revision(self.session_id)  # first, so that a write during the read is noticed
-        return revision, self.storage.items(self.session_id, user_id=self._user_id)
+        return revision, self.storage.items(self.session_id, user_id=self._user_id, source=SOURCE)
 
     def _replace_if(self, revision: str, items: list[Item]) -> bool:
         try:
-            self.storage.replace_items(self.session_id, items, user_id=self._user_id, expected_revision=revision)
+            self.storage.replace_items(
+                self.session_id, items, user_id=self._user_id, expected_revision=revision, source=SOURCE
+            )
         except (Conflict, SessionNotFound):
             return False
         return True

@@ -10,6 +10,7 @@ from pydantic_ai.conversation_store import ConversationConflict, ConversationRec
 
 from localstore.errors import Conflict
 from localstore.integrations.pydantic_ai.entries import (
+    SOURCE,
     chain,
     entries_by_id,
     entry_item,
@@ -95,9 +96,9 @@ class LocalConversationStore(ConversationStore):  # type: ignore[misc] # Pydanti
         return [] if head_id is None else await run_in_thread(self._history, head_id, limit, abandon=True)
 
     def _record(self, conversation_id: str) -> ConversationRecord | None:
-        record = last_record(self.storage.items(conversation_id, 1))
-        if record is None:  # something else may have been added behind it
-            record = last_record(self.storage.items(conversation_id))
+        record = last_record(self.storage.items(conversation_id, 1, source=SOURCE))
+        if record is None:  # a merge may have put something else behind it
+            record = last_record(self.storage.items(conversation_id, source=SOURCE))
         if record is not None:
             self._remember(conversation_id, record.head_id, *record.branches)
         return record
@@ -145,7 +146,7 @@ class LocalConversationStore(ConversationStore):  # type: ignore[misc] # Pydanti
             base = new[0].parent_id
         if base is None or (stored is not None and base == stored.head_id):
             return []
-        if base in entries_by_id(self.storage.items(record.conversation_id)):
+        if base in entries_by_id(self.storage.items(record.conversation_id, source=SOURCE)):
             return []
         if record.forked_from is not None:
             self._remember(record.forked_from, base)
@@ -174,7 +175,7 @@ class LocalConversationStore(ConversationStore):  # type: ignore[misc] # Pydanti
         for session_id in self._candidates(head):
             wanted = None if limit is None else 2 * limit + 2  # a save adds at least one entry, and one record
             while True:
-                items = self.storage.items(session_id, wanted)
+                items = self.storage.items(session_id, wanted, source=SOURCE)
                 try:
                     found = chain(entries_by_id(items), head, limit)
                 except KeyError:

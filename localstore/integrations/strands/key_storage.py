@@ -71,14 +71,14 @@ class LocalStorage(Storage):  # type: ignore[misc] # Strands may be absent
     def _write(self, key: str, data: bytes) -> None:
         name, item = self._name(key), Item({"key": key, **_readable(bytes(data))}, SOURCE)
         try:
-            self.storage.replace_items(name, [item], user_id=self._user_id)
+            self.storage.replace_items(name, [item], user_id=self._user_id, source=SOURCE)
         except SessionNotFound:
             whole = Item({"storage": self.session_id}, SOURCE, "storage")
             self.storage.append_items(self.session_id, [whole], user_id=self._user_id)
             self.storage.append_items(name, [item], user_id=self._user_id, part_of=self.session_id)
 
     def _read(self, key: str) -> bytes | None:
-        items = self.storage.items(self._name(key), 1, user_id=self._user_id)
+        items = self.storage.items(self._name(key), 1, user_id=self._user_id, source=SOURCE)
         return _bytes(items[-1].data) if items else None
 
     def _list(self, beginning: str) -> builtins.list[str]:

@@ -133,7 +133,9 @@ class LocalSessionRepository(SessionRepository):  # type: ignore[misc] # Strands
             data = {"agent_id": agent_id, **session_message.to_dict()}
             items[at] = Item(data, SOURCE, key, before.created_at, before.session_state)
             try:
-                self.storage.replace_items(session_id, items, user_id=self._user_id, expected_revision=revision)
+                self.storage.replace_items(
+                    session_id, items, user_id=self._user_id, expected_revision=revision, source=SOURCE
+                )
             except Conflict:
                 continue  # somebody else wrote meanwhile
             return
@@ -172,7 +174,7 @@ class LocalSessionRepository(SessionRepository):  # type: ignore[misc] # Strands
         self.create_multi_agent(session_id, multi_agent, **kwargs)
 
     def _items(self, session_id: str) -> list[Item]:
-        return self.storage.items(session_id, user_id=self._user_id)
+        return self.storage.items(session_id, user_id=self._user_id, source=SOURCE)
 
     def _records(self, session_id: str) -> Records:
         return _records_in(state_of(self.storage, session_id, self._user_id))
@@ -204,4 +206,4 @@ def _message_key(agent_id: str, message_id: int) -> str:
 
 
 def _is_message(item: Item, agent_id: str) -> bool:
-    return item.source == SOURCE and "message_id" in item.data and item.data["agent_id"] == agent_id
+    return isinstance(item.data, dict) and "message_id" in item.data and item.data["agent_id"] == agent_id
