@@ -175,8 +175,8 @@ class Locked(Protocol):
         """Return the entry at a position at which there is one."""
         ...
 
-    def entries(self, begin: int = 0) -> list[StoredEntry]:
-        """Return the entries from a position on, in order."""
+    def entries(self, begin: int = 0, texts: Sequence[str] = ()) -> list[StoredEntry]:
+        """Return the entries from a position on, in order; with `texts`, those whose JSON text has one of them."""
         ...
 
     def positions(self, run_ids: Iterable[str]) -> dict[str, int]:

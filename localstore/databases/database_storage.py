@@ -292,8 +292,9 @@ class DatabaseStorage(DatabaseWriter):
             return revision_of(create(locked, header, entries)["fingerprint"])
 
         def work(change: SessionChange) -> str:
-            newest = change.entries(max(0, change.next - REMEMBERED_ITEMS - len(entries)))
-            if new := new_items(session_id, [one.entry for one in newest], entries):
+            begin = max(0, change.next - REMEMBERED_ITEMS - len(entries))
+            stored = change.may_have([entry["item_id"] for entry in entries], begin)
+            if new := new_items(session_id, stored, entries):
                 check_revision(session_id, change.revision, expected_revision)
                 change.change(None, {}, new)
             return change.revision

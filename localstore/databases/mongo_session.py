@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -62,8 +63,9 @@ class LockedSession:
         (found,) = self._entries({"position": position})
         return found
 
-    def entries(self, begin: int = 0) -> list[StoredEntry]:
-        return self._entries({"position": {"$gte": begin}})
+    def entries(self, begin: int = 0, texts: Sequence[str] = ()) -> list[StoredEntry]:
+        having = {"content": {"$regex": "|".join(map(re.escape, texts))}} if texts else {}
+        return self._entries({"position": {"$gte": begin}, **having})
 
     def positions(self, run_ids: Iterable[str]) -> dict[str, int]:
         found: dict[str, int] = {}

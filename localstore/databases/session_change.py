@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
+import orjson
+
 from localstore.databases.backend import HEADER, Aside, Change, Entry, Locked, StoredEntry
 from localstore.engine.plan import compare_forms
 from localstore.engine.removal import with_removal
@@ -21,6 +23,9 @@ from localstore.models.schema import SCHEMA_VERSION
 from localstore.models.times import now
 from localstore.storage.arguments import is_valid
 from localstore.storage.items import revision_of
+
+_FEW, _LONGEST = 8, 200
+"""How many ids of how many characters of JSON the database compares with the text of its entries."""
 
 
 class SessionChange:
@@ -70,6 +75,13 @@ class SessionChange:
         self._read |= {one.position: one for one in found}
         self._is_whole = begin == 0
         return found
+
+    def may_have(self, item_ids: Sequence[str], begin: int) -> list[Entry]:
+        """Return the entries from a position on, at least those that are items with one of these ids."""
+        texts = [orjson.dumps(item_id).decode() for item_id in item_ids]
+        if len(texts) > _FEW or max(map(len, texts)) > _LONGEST:
+            return [one.entry for one in self.entries(begin)]
+        return [one.entry for one in self._locked.entries(begin, texts)]
 
     def state(self) -> Entry:
         """Return the newest `session_state`, or an empty dict if there is none."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Text, and_, bindparam, cast, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Select, Text, and_, bindparam, cast, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from localstore.databases.backend import HEADER, Aside, Change, StoredEntry, entry_of
@@ -20,6 +21,8 @@ LONGEST_WORD = 300
 """How many characters of a word PostgreSQL indexes."""
 _AT_ONCE = 500
 """How many values a statement gets at once."""
+_SPECIAL = re.compile("[%_!]")
+"""The characters that mean something in a pattern of LIKE, or escape those that do."""
 
 
 class Statements:
@@ -43,6 +46,7 @@ class Statements:
             .where(of_session, entries.position >= bindparam("begin"))
             .order_by(entries.position)
         )
+        self._entries_with = {0: self.entries}
         self.tail = (
             select(entries.position, entries.content, entries.run_id)
             .where(of_session, entries.position >= bindparam("begin"))
@@ -103,6 +107,14 @@ class Statements:
                 f"INSERT INTO {tables.words_table}({tables.words_table}, rowid, body) VALUES ('delete', :number, :body)"  # noqa: S608
             )
 
+    def entries_with(self, count: int) -> Select[Any]:
+        """Return the statement for the entries with one of so many patterns in their text; with 0, for all."""
+        if count not in self._entries_with:
+            text = self.tables.entries.c.content
+            matches = [text.like(bindparam(f"pattern_{number}"), escape="!") for number in range(count)]
+            self._entries_with[count] = self.entries.where(or_(*matches))
+        return self._entries_with[count]
+
 
 def _entry_columns(prefix: str) -> dict[str, Any]:
     """Return the columns of an entry in PostgreSQL with their parameters, whose names begin with `prefix`."""
@@ -136,8 +148,11 @@ class LockedSession:
         found = self._connection.execute(self._statements.entry, {**self._key, "place": position}).scalar_one()
         return StoredEntry(position, entry_of(found), found)
 
-    def entries(self, begin: int = 0) -> list[StoredEntry]:
-        found = self._connection.execute(self._statements.entries, {**self._key, "begin": begin})
+    def entries(self, begin: int = 0, texts: Sequence[str] = ()) -> list[StoredEntry]:
+        escaped = [_SPECIAL.sub(r"!\g<0>", text) for text in texts]
+        patterns = {f"pattern_{number}": f"%{text}%" for number, text in enumerate(escaped)}
+        statement = self._statements.entries_with(len(texts))
+        found = self._connection.execute(statement, {**self._key, "begin": begin, **patterns})
         return [StoredEntry(position, entry_of(content), content) for position, content in found]
 
     def positions(self, run_ids: Iterable[str]) -> dict[str, int]:

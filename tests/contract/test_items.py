@@ -27,6 +27,40 @@ def test_items_come_back_in_order_and_exactly(storage: SessionStorage, open_stor
     assert read(storage, "s1").user_id == "alice"
 
 
+@pytest.mark.parametrize(
+    "item_id",
+    [
+        "i1",
+        "",
+        "a/1",
+        "50%",
+        "_",
+        "!",
+        'a "quoted" one',
+        "back\\slash",
+        "[1]|(2)",
+        "line\nbreak",
+        "N\0L",
+        "Ä",
+        "x" * 1000,
+    ],
+    ids=ascii,
+)
+def test_an_item_with_any_id_is_stored_once(storage: SessionStorage, item_id: str) -> None:
+    """Databases look for the ids in the text of the entries, where they may be escaped, and mean something else."""
+    items = [Item(number, item_id=f"{item_id}{number}") for number in range(3)]
+    if item_id:
+        items.append(Item({"i1": "i2"}, item_id=item_id))
+    before = storage.append_items("s1", items)
+    assert storage.append_items("s1", items[1:]) == before
+    for one in items:
+        assert storage.append_items("s1", [one]) == before
+        with pytest.raises(Conflict, match="another item"):
+            storage.append_items("s1", [Item("other", item_id=one.item_id)])
+    storage.append_items("s1", [Item(number) for number in range(20)])
+    assert len(storage.items("s1")) == len(items) + 20
+
+
 def test_an_item_is_stored_once(storage: SessionStorage) -> None:
     items = [Item(1, item_id="i1"), Item(2, item_id="i2")]
     storage.append_items("s1", items)
