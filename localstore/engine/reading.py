@@ -7,7 +7,7 @@ from localstore.disk import filesystem
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile
 from localstore.engine.base import EngineBase
-from localstore.engine.snapshot import Snapshot, tail_snapshot, whole_snapshot
+from localstore.engine.snapshot import WHOLE, Part, Snapshot, tail_snapshot, whole_snapshot
 from localstore.errors import LocalstoreError, LockTimeout
 from localstore.format.document import LayoutMismatch
 from localstore.format.recovery import CreationLost, RecoveredDocument
@@ -20,36 +20,20 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 class EngineReading(EngineBase):
     """Reads sessions. See `Engine`."""
 
-    def look(
-        self,
-        session_id: str,
-        matches: Callable[[IndexRow], bool],
-        last: int | None,
-        of: str = "run",
-        most: int | None = None,
-    ) -> Snapshot | None:
+    def look(self, session_id: str, matches: Callable[[IndexRow], bool], part: Part = WHOLE) -> Snapshot | None:
         """Return a consistent snapshot of a session. Return None if it does not exist or `matches` rejects its row.
 
-        `last` is the number of newest entries of the type `of` to return, with the entries after the first of them;
-        None returns all entries. With `most`, the entries end before the next one of the type after so many of them.
         Reads without a lock first. If the document does not match its row or changes during the read, reads again while
         holding the session's lock.
 
         If the session has copies beside its document, a warning names them.
         """
-        snapshot = self._look(session_id, matches, last, of, most)
+        snapshot = self._look(session_id, matches, part)
         if snapshot is not None:
             self.copies.warn(session_id)
         return snapshot
 
-    def _look(
-        self,
-        session_id: str,
-        matches: Callable[[IndexRow], bool],
-        last: int | None,
-        of: str = "run",
-        most: int | None = None,
-    ) -> Snapshot | None:
+    def _look(self, session_id: str, matches: Callable[[IndexRow], bool], part: Part) -> Snapshot | None:
         row = self.index.find_anywhere(session_id)
         if row is None:
             self.refuse_unreadable(session_id)
@@ -60,29 +44,27 @@ class EngineReading(EngineBase):
                 if is_trusted(row, file.status):
                     if not matches(row):
                         return None
-                    snapshot = tail_snapshot(file, row, last, of, most)
+                    snapshot = tail_snapshot(file, row, part)
                     if file.is_unchanged():
                         return snapshot
         except (LayoutMismatch, FileNotFoundError, LocalstoreError):
             pass
         try:
             with self.locks.session(session_id, self.timeout):
-                return self._look_again(session_id, matches, last, of, most)
+                return self._look_again(session_id, matches, part)
         except OSError as error:
             if error.errno not in _READ_ONLY or isinstance(error, LockTimeout):
                 raise
-            return self._look_again(session_id, matches, last, of, most)  # a read-only store needs no lock
+            return self._look_again(session_id, matches, part)  # a read-only store needs no lock
 
-    def _look_again(
-        self, session_id: str, matches: Callable[[IndexRow], bool], last: int | None, of: str, most: int | None
-    ) -> Snapshot | None:
+    def _look_again(self, session_id: str, matches: Callable[[IndexRow], bool], part: Part) -> Snapshot | None:
         for row in self._rows_of(session_id):
             if not filesystem.exists(f"{self.root}/{row['path']}"):
                 continue
             with DocumentFile(f"{self.root}/{row['path']}") as file:
                 if is_trusted(row, file.status):
                     try:
-                        return tail_snapshot(file, row, last, of, most) if matches(row) else None
+                        return tail_snapshot(file, row, part) if matches(row) else None
                     except LayoutMismatch:
                         pass
                 try:
@@ -97,6 +79,6 @@ class EngineReading(EngineBase):
                     if fresh != row:
                         self.manifest.record([fresh])
                 if fresh["session_id"] == session_id:
-                    return whole_snapshot(parsed, file, last, of, most) if matches(fresh) else None
+                    return whole_snapshot(parsed, file, part) if matches(fresh) else None
         self.refuse_unreadable(session_id)
         return None

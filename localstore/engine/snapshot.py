@@ -1,7 +1,7 @@
 """The content of a session's document at one moment."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from localstore.disk.document_file import DocumentFile, fingerprint
 from localstore.format.document import LayoutMismatch, ParsedDocument, newest_state
@@ -24,18 +24,41 @@ class Snapshot:
     fingerprint: list[int]
 
 
-def tail_snapshot(
-    file: DocumentFile, row: IndexRow, last: int | None, of: str = "run", most: int | None = None
-) -> Snapshot:
+class Part(NamedTuple):
+    """Which entries of a history to read: the newest `last` ones of a type, with those after the first of them."""
+
+    last: int | None = None
+    """How many entries of the type; 0 reads no entries at all, None reads all."""
+    of: str = "run"
+    """The type of the entries that are counted."""
+    most: int | None = None
+    """How many of them are enough: the entries end before the next one of the type. None reads up to the end."""
+
+    def among(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return this part of all entries of a history."""
+        counted = [number for number, entry in enumerate(entries) if entry["type"] == self.of]
+        begin, end = 0, len(entries)
+        if self.last is not None and self.last <= len(counted):
+            begin = counted[-self.last] if self.last else end
+            counted = counted[len(counted) - self.last :]
+        if self.most is not None and self.most < len(counted):
+            end = counted[self.most]
+        return entries[begin:end]
+
+
+WHOLE = Part()
+"""The whole history."""
+
+
+def tail_snapshot(file: DocumentFile, row: IndexRow, part: Part) -> Snapshot:
     """Return a snapshot of a trusted document by reading only the end of the file and the entries in `row["offsets"]`.
 
-    `last` is the number of newest entries of the type `of` to include, with the entries after the first of them; 0
-    includes no entries. If it is None, or the document has no entries, the whole document is read. With `most`, the
-    entries end before the next one of the type after so many of them. Raises LayoutMismatch if the file does not match
-    the row.
+    For the whole history, or if the document has no entries, the whole document is read. Raises LayoutMismatch if the
+    file does not match the row.
     """
+    last, of, most = part
     if last is None or not row["entries"]:
-        return whole_snapshot(file.to_read(), file, last, of, most)
+        return whole_snapshot(file.to_read(), file, part)
     if not last:
         found = []
     elif most is None or most >= last:
@@ -53,29 +76,7 @@ def tail_snapshot(
     return Snapshot(file.path, file.header(), [entry for _, entry in found], current, fingerprint(file.status))
 
 
-def whole_snapshot(
-    parsed: ParsedDocument, file: DocumentFile, last: int | None, of: str = "run", most: int | None = None
-) -> Snapshot:
-    """Return a snapshot of a document that has been parsed completely.
-
-    `last` is the number of newest entries of the type `of` to include, with the entries after the first of them; 0
-    includes no entries, None includes all. With `most`, they end before the next one of the type after so many of them.
-    `file` is the document that `parsed` was read from.
-    """
-    current, entries = newest_state(parsed.entries), first_part(newest_part(parsed.entries, last, of), most, of)
-    return Snapshot(file.path, parsed.header, entries, current, fingerprint(file.status))
-
-
-def first_part(entries: list[dict[str, Any]], most: int | None, of: str = "run") -> list[dict[str, Any]]:
-    """Return the entries up to the next one of the type `of` after `most` of them; all if it is None."""
-    counted = [] if most is None else [number for number, entry in enumerate(entries) if entry["type"] == of]
-    return entries if most is None or most >= len(counted) else entries[: counted[most]]
-
-
-def newest_part(entries: list[dict[str, Any]], last: int | None, of: str = "run") -> list[dict[str, Any]]:
-    """Return the newest `last` entries of the type `of`, with the entries after the first of them. 0 returns none,
-    None all."""
-    if last is None:
-        return entries
-    counted = [number for number, entry in enumerate(entries) if entry["type"] == of]
-    return entries[len(entries) if not last else counted[-last] if last <= len(counted) else 0 :]
+def whole_snapshot(parsed: ParsedDocument, file: DocumentFile, part: Part = WHOLE) -> Snapshot:
+    """Return a snapshot of a document that has been parsed completely. `file` is what `parsed` was read from."""
+    current = newest_state(parsed.entries)
+    return Snapshot(file.path, parsed.header, part.among(parsed.entries), current, fingerprint(file.status))

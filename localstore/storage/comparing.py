@@ -130,7 +130,7 @@ def read_backup(storage: Storage, name: str, session_id: str) -> PlainSession:
             with DocumentFile(backup.place(path)) as file:
                 parsed = file.parse()
                 if parsed.header["session_id"] == session_id:
-                    return plain_session(whole_snapshot(parsed, file, None))
+                    return plain_session(whole_snapshot(parsed, file))
         except LocalstoreError:
             if os.path.splitext(os.path.basename(path))[0] == likely:
                 raise

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from localstore.engine.snapshot import Part
 from localstore.storage.arguments import (
     check_bytes,
     check_count,
@@ -189,7 +190,7 @@ class StorageDocuments(StorageWriting):
         wanted = last
         while True:
             snapshot = self._engine.look(
-                session_id, lambda row: user_id is None or row.get("user_id") == user_id, wanted, of="item"
+                session_id, lambda row: user_id is None or row.get("user_id") == user_id, Part(wanted, of="item")
             )
             entries = [] if snapshot is None else snapshot.entries
             found = items_in(entries, last, source)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from localstore.disk import filesystem, rescue_folder
 from localstore.engine.open_document import Recent
+from localstore.engine.snapshot import Part
 from localstore.models.filter import Filter
 from localstore.storage.session_edit import Create, Entry, OpenSession, Whole
 
@@ -47,7 +48,7 @@ class FolderDocuments:
         return self._engine.create(header, entries, self._storage._suffix)
 
     def look(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
-        return self._engine.look(session_id, matches, last_runs)
+        return self._engine.look(session_id, matches, Part(last_runs))
 
     def check_access(self, row: IndexRow, user_id: str | None, kind: str | None) -> None:
         self._storage._check_access(row, user_id, kind)

@@ -108,7 +108,7 @@ class FolderSide:
 
     def _read(self, session_id: str) -> Form | None:
         for _ in range(_ATTEMPTS):
-            snapshot = self._engine.look(session_id, lambda _: True, None)
+            snapshot = self._engine.look(session_id, lambda _: True)
             if snapshot is None:
                 return None
             form = Form(snapshot.header, snapshot.entries, snapshot.fingerprint or None)

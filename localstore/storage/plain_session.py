@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from localstore.engine.snapshot import Snapshot, first_part
+from localstore.engine.snapshot import Part, Snapshot
 from localstore.format.versions.document_shape import fits
 from localstore.models.schema import SESSION_KEYS, SHAPES, FieldType, RecordName
 from localstore.storage.contract import SessionStorage
@@ -34,12 +34,12 @@ def read_plain(
     'agent'
     """
     if isinstance(storage, Storage):
-        snapshot = storage._engine.look(session_id, lambda _: True, last_runs, most=most_runs)
+        snapshot = storage._engine.look(session_id, lambda _: True, Part(last_runs, most=most_runs))
     else:
         session = storage.read(session_id, last_runs=last_runs)
         snapshot = None if session is None else session._base
         if snapshot is not None:
-            snapshot = replace(snapshot, entries=first_part(snapshot.entries, most_runs))
+            snapshot = replace(snapshot, entries=Part(most=most_runs).among(snapshot.entries))
     return None if snapshot is None else plain_session(snapshot)
 
 

@@ -4,6 +4,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localstore.engine.snapshot import Part
 from localstore.models.filter import Filter
 from localstore.storage.arguments import (
     check_id,
@@ -39,7 +40,7 @@ class StorageReading(StorageListing):
         check_text("user_id", user_id)
         check_limit(last_runs, "last_runs")
         snapshot = self._engine.look(
-            session_id, lambda row: user_id is None or row.get("user_id") == user_id, last_runs
+            session_id, lambda row: user_id is None or row.get("user_id") == user_id, Part(last_runs)
         )
         if snapshot is None:
             return None
