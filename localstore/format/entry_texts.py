@@ -33,10 +33,11 @@ class FoundText(NamedTuple):
 
 def header_texts(header: dict[str, Any]) -> list[FoundText]:
     """Return the texts of a header that are not empty: the name, and the tags in one text."""
-    tags = header.get("tags")
-    texts = [FoundText(_flat(header.get("name")), "name")]
-    texts.append(FoundText(", ".join(map(_flat, tags)) if isinstance(tags, list) else "", "tags"))
-    return [text for text in texts if text.text]
+    name, tags = _flat(header.get("name")), header.get("tags")
+    texts = [FoundText(name, "name")] if name else []
+    if tags and isinstance(tags, list) and (listed := ", ".join(map(_flat, tags))):
+        texts.append(FoundText(listed, "tags"))
+    return texts
 
 
 def entry_texts(entry: dict[str, Any]) -> list[FoundText]:

@@ -19,6 +19,8 @@ _LETTER = rf"[^\W_{_SINGLE}]"
 _WORD = re.compile(rf"[{_SINGLE}](?<=\w)|{_LETTER}(?:{_LETTER}+|[{_ACCENTS}]+)*")
 _ASCII_WORD = re.compile("[A-Za-z0-9]+")
 """A word of a text that is ASCII."""
+_WORDS_ALONE = bytes(byte if bytes([byte]).isalnum() else ord(" ") for byte in bytes(range(256)).lower())
+"""Turns ASCII text into its words in lower case, with spaces between them: faster than an expression finds them."""
 _NOT_ASCII = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]*+[^\0-\x7f][^\0-/:-@\[-`{-\x7f]*")
 """A run of ASCII letters, digits and other characters, with at least one of the latter. No word begins before it."""
 _LONGEST_REMEMBERED = 40
@@ -39,7 +41,7 @@ class Words:
     def __init__(self, text: str) -> None:
         self._text = text
         self.forms: list[str] = (
-            _ASCII_WORD.findall(text.lower())
+            text.encode().translate(_WORDS_ALONE).decode().split()
             if text.isascii()
             else list(filter(None, map(_compared, _WORD.findall(text))))
         )
