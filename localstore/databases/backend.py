@@ -228,10 +228,10 @@ class Backend(Protocol):
         """
         ...
 
-    def create_many(self, new: Sequence[Change]) -> set[str]:
+    def create_many(self, new: Iterable[Change]) -> set[str]:
         """Create sessions in one transaction, and return the ids of those that exist already, which stay as they are.
 
-        It may be called again after a broken connection: all of them may exist then.
+        The transaction may be made again after a broken connection: all of them may exist then.
         """
         ...
 

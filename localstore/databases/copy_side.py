@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from localstore.databases.backend import TRASH, Backend, Locked, text_of
+from localstore.databases.backend import TRASH, Backend, Change, Locked, text_of
 from localstore.databases.session_change import SessionChange, aside, create, new_session
 from localstore.engine.merged_rewrite import loses_more, lost_entries
 from localstore.errors import LocalstoreError
@@ -18,6 +18,7 @@ from localstore.maintenance.copying import (
     Written,
     merged_with,
     new,
+    revision_of,
     written,
 )
 from localstore.models.filter import Filter
@@ -37,7 +38,7 @@ class DatabaseSide:
     def listed(self, where: Filter) -> Sequence[Listed]:
         """Return the sessions that match the filter, most recently updated first."""
         rows = self._backend.page(where, None, None, newest_first=True)
-        return [Listed(row["session_id"], row["fingerprint"], row["fingerprint"][0]) for _, row in rows]
+        return [Listed(row["session_id"], revision_of(row["fingerprint"]), row["fingerprint"][0]) for _, row in rows]
 
     def unreadable(self) -> Mapping[str, str]:
         """Return {}: there are no files."""
@@ -46,7 +47,8 @@ class DatabaseSide:
     def revisions(self, session_ids: Iterable[str]) -> dict[str, Revision | None]:
         """Return the revision of each of these sessions that the store has."""
         asked = [*session_ids]
-        return {row["session_id"]: row["fingerprint"] for row in self._backend.rows(asked)} if asked else {}
+        rows = self._backend.rows(asked) if asked else []
+        return {row["session_id"]: revision_of(row["fingerprint"]) for row in rows}
 
     def read(self, session_ids: Sequence[str]) -> Iterator[Form | LocalstoreError | PermissionError | None]:
         """Yield each of these sessions: None if there is none, or the error if it cannot be read."""
@@ -55,19 +57,27 @@ class DatabaseSide:
 
     def _stored(self, session_ids: Sequence[str]) -> dict[str, Form]:
         found = self._backend.read_many(session_ids) if session_ids else {}
-        return {key: Form(one.header, one.entries, one.row["fingerprint"]) for key, one in found.items()}
+        return {key: Form(one.header, one.entries, revision_of(one.row["fingerprint"])) for key, one in found.items()}
 
     def write(self, forms: Sequence[Form]) -> Iterator[Written | LocalstoreError | PermissionError]:
         """Add what the store lacks of each session, durably, and yield what was done, or the error."""
-        fresh = {form.session_id: new_session(form.header, form.entries) for form in forms if form.problem is None}
+        fresh: dict[str, Revision | None] = {}
+
+        def changes() -> Iterator[Change]:
+            for form in forms:
+                if form.problem is None and form.session_id not in fresh:
+                    change = new_session(form.header, form.entries)
+                    fresh[form.session_id] = revision_of(change.row["fingerprint"])
+                    yield change
+
         try:
-            existing = self._backend.create_many([*fresh.values()])
-        except OF_ONE_SESSION:
-            existing = {*fresh}  # one by one, to find out which is refused
+            existing = self._backend.create_many(changes())
+        except OF_ONE_SESSION:  # one by one, to find out which is refused
+            existing = {form.session_id for form in forms if form.problem is None}
         before = self._stored([*existing])
         for form in forms:
             if form.session_id in fresh and form.session_id not in existing:
-                yield new(form, fresh[form.session_id].row["fingerprint"])
+                yield new(form, fresh[form.session_id])
                 continue
             if (stored := before.get(form.session_id)) is not None and stored.digest == form.digest:
                 yield Written("unchanged", 0, revision=stored.revision)
@@ -83,7 +93,7 @@ class DatabaseSide:
                 return _merge(locked, SessionChange(locked, locked.row, self._backend.address), form)
             if form.problem is not None:
                 raise form.problem
-            return new(form, create(locked, form.header, form.entries)["fingerprint"])
+            return new(form, revision_of(create(locked, form.header, form.entries)["fingerprint"]))
 
         return self._backend.change(form.session_id, change)
 
@@ -115,4 +125,4 @@ def _merge(locked: Locked, change: SessionChange, form: Form) -> Written:
             texts = [text_of(stored.header), *(one.text for one in entries)]
             locked.set_aside(aside(form.session_id, TRASH, texts))
         change.rewrite(merged.header, merged.entries)
-    return replace(done, revision=change.row["fingerprint"])
+    return replace(done, revision=revision_of(change.row["fingerprint"]))

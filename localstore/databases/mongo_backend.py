@@ -94,9 +94,10 @@ class MongoBackend:
             )
         )
 
-    def create_many(self, new: Sequence[Change]) -> set[str]:
+    def create_many(self, new: Iterable[Change]) -> set[str]:
+        changes = [*new]
         return self._client.write(
-            lambda database, transaction: create_many(Collections(database, self._name), transaction, new)
+            lambda database, transaction: create_many(Collections(database, self._name), transaction, changes)
         )
 
     def read(self, session_id: str, last_runs: int | None = None, last_entries: int | None = None) -> Stored | None:

@@ -21,7 +21,7 @@ from localstore.databases.backend import (
     entry_of,
     store_not_found,
 )
-from localstore.databases.sql_bulk import create_many, digests
+from localstore.databases.sql_bulk import NewRows, create_many, digests
 from localstore.databases.sql_connections import Connections
 from localstore.databases.sql_layout import create as create_store
 from localstore.databases.sql_layout import is_ready
@@ -96,8 +96,9 @@ class SqlBackend:
             lambda connection: work(LockedSession(connection, self._statements, session_id, run_id))
         )
 
-    def create_many(self, new: Sequence[Change]) -> set[str]:
-        return self._connections.write(lambda connection: create_many(connection, self._statements, new))
+    def create_many(self, new: Iterable[Change]) -> set[str]:
+        rows = NewRows(self._tables, new)
+        return self._connections.write(lambda connection: create_many(connection, self._statements, rows))
 
     def read(self, session_id: str, last_runs: int | None = None, last_entries: int | None = None) -> Stored | None:
         session_key = key(session_id)

@@ -26,67 +26,74 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from localstore.databases.backend import Change, StoredEntry
+from localstore.databases.backend import Change
 from localstore.databases.sql_session import Statements, body, entry_values, labels_of, parts, session_values
 from localstore.databases.sql_tables import Tables, key
+from localstore.index.row import latest_plausible_time
 from localstore.maintenance.copying import digest_of
 
 
-def create_many(connection: Connection, statements: Statements, new: Sequence[Change]) -> set[str]:
+class NewRows:
+    """The rows of new sessions: texts and numbers, which the garbage collector need not look at."""
+
+    def __init__(self, tables: Tables, new: Iterable[Change]) -> None:
+        """Make the rows. A change is not kept."""
+        latest = latest_plausible_time()
+        self.ids: dict[str, str] = {}
+        """The id of each session, by its key."""
+        self.sessions: list[dict[str, Any]] = []
+        self.labels: list[dict[str, Any]] = []
+        self.entries: list[dict[str, Any]] = []
+        self.words: list[str] = []
+        """The words of each of the entries, in SQLite."""
+        for change in new:
+            values = session_values(change, latest)
+            name = values["session_id"]
+            self.ids[name] = change.row["session_id"]
+            self.sessions.append(values)
+            labels = sorted(labels_of(change.row))
+            self.labels += ({"session_id": name, "kind": kind, "value": value} for kind, value in labels)
+            self.entries += (entry_values(tables, name, one) for one in change.put)
+            if tables.is_sqlite:
+                self.words += map(body, change.put)
+
+
+def create_many(connection: Connection, statements: Statements, new: NewRows) -> set[str]:
     """Create sessions, and return the ids of those that exist already."""
-    by_key = {key(change.row["session_id"]): change for change in new}
-    own = statements.tables.sessions.c.session_id
-    existing: set[str] = set()
-    for some in parts([*by_key]):
-        statement = select(own).where(_is_one_of(statements.tables, own, some)).with_for_update()
-        existing.update(connection.execute(statement).scalars())
-    fresh = {name: change for name, change in by_key.items() if name not in existing}
-    if fresh:
-        _create(connection, statements, fresh)
-    return {by_key[name].row["session_id"] for name in existing}
-
-
-def _create(connection: Connection, statements: Statements, fresh: dict[str, Change]) -> None:
     tables = statements.tables
-    put = [(name, one) for name, change in fresh.items() for one in change.put]
-    entries: Iterator[dict[str, Any]] = (entry_values(tables, name, one) for name, one in put)
+    own = tables.sessions.c.session_id
+    existing: set[str] = set()
+    for some in parts([*new.ids]):
+        statement = select(own).where(_is_one_of(tables, own, some)).with_for_update()
+        existing.update(connection.execute(statement).scalars())
+    entries = new.entries
     if tables.is_sqlite:
-        entries = _with_words(connection, statements, put, entries)
-    labels = (
-        {"session_id": name, "kind": kind, "value": value}
-        for name, change in fresh.items()
-        for kind, value in sorted(labels_of(change.row))
-    )
-    for table, rows in (
-        (tables.sessions, map(session_values, fresh.values())),
-        (tables.labels, labels),
-        (tables.entries, entries),
-    ):
+        entries = _with_words(connection, statements, new, existing)
+    for table, rows in ((tables.sessions, new.sessions), (tables.labels, new.labels), (tables.entries, entries)):
+        values = [row for row in rows if row["session_id"] not in existing] if existing else rows
+        if not values:
+            continue
         if connection.dialect.driver == "psycopg":
-            _copy(connection, table, rows)
-        elif values := [*rows]:
+            _copy(connection, table, values)
+        else:
             connection.execute(statements.insert_entries if table is tables.entries else insert(table), values)
+    return {new.ids[name] for name in existing}
 
 
 def _with_words(
-    connection: Connection,
-    statements: Statements,
-    put: list[tuple[str, StoredEntry]],
-    rows: Iterable[dict[str, Any]],
-) -> Iterator[dict[str, Any]]:
-    """Store the words of entries in SQLite, and yield the rows of the entries with their numbers."""
+    connection: Connection, statements: Statements, new: NewRows, existing: set[str]
+) -> list[dict[str, Any]]:
+    """Store the words of entries in SQLite, and return the rows of the entries with their numbers."""
     number = connection.execute(select(func.max(statements.tables.entries.c.number))).scalar_one() or 0
-    numbered = [(number + at, one) for at, (_, one) in enumerate(put, 1)]
-    connection.execute(statements.insert_words, [{"number": number, "body": body(one)} for number, one in numbered])
-    for row, (number, _) in zip(rows, numbered, strict=True):
-        yield {**row, "number": number}
+    added = [pair for pair in zip(new.entries, new.words, strict=True) if pair[0]["session_id"] not in existing]
+    words = [{"number": number + at, "body": text} for at, (_, text) in enumerate(added, 1)]
+    if words:
+        connection.execute(statements.insert_words, words)
+    return [{**row, "number": number + at} for at, (row, _) in enumerate(added, 1)]
 
 
 def _copy(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]) -> None:
-    """Insert rows into a table of PostgreSQL by its COPY protocol: the server stores the first while the next are made.
-
-    An INSERT of each row takes several times as long.
-    """
+    """Insert rows into a table of PostgreSQL by its COPY protocol. An INSERT of each takes several times as long."""
     preparer = connection.dialect.identifier_preparer
     names = [one.name for one in table.c]
     statement = f"COPY {preparer.format_table(table)} ({', '.join(map(preparer.quote, names))}) FROM STDIN"

@@ -172,7 +172,7 @@ class LockedSession:
 
     def write(self, change: Change) -> None:
         row = change.row
-        values = session_values(change)
+        values = session_values(change, latest_plausible_time())
         new = {name: value for name, value in values.items() if name != "session_id"}
         replaced = [*change.removed, *(one.position for one in change.put if one.position < self.next)]
         self._position_of_run = None
@@ -257,8 +257,8 @@ class LockedSession:
         forget(self._connection, self._statements, names)
 
 
-def session_values(change: Change) -> dict[str, Any]:
-    """Return the values of the columns of a session."""
+def session_values(change: Change, latest: str) -> dict[str, Any]:
+    """Return the values of the columns of a session. `latest` is `latest_plausible_time()`."""
     row = change.row
     return {
         "session_id": key(row["session_id"]),
@@ -268,7 +268,7 @@ def session_values(change: Change) -> dict[str, Any]:
         "name": optional_key(row.get("name")),
         "status": optional_key(row.get("overview", {}).get("status")),
         "created_at": key(row["created_at"]),
-        "active_at": key(activity(row, latest_plausible_time())),
+        "active_at": key(activity(row, latest)),
         "runs": row["runs"],
         "next_position": change.next,
         "facts": orjson.dumps(row).decode(),

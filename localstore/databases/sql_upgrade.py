@@ -13,7 +13,7 @@ from sqlalchemy.schema import MetaData
 from localstore.databases.agno_sessions import Document
 from localstore.databases.backend import HEADER, Change, State, entry_of, store_not_found
 from localstore.databases.sql_agno import AgnoTables, run_tables
-from localstore.databases.sql_bulk import create_many
+from localstore.databases.sql_bulk import NewRows, create_many
 from localstore.databases.sql_connections import Connections
 from localstore.databases.sql_layout import UNFINISHED, UPGRADE, create_tables, drop_tables, state_of
 from localstore.databases.sql_session import Statements
@@ -114,7 +114,7 @@ class SqlUpgrade(DatabaseUpgrade[Connection]):
         return AgnoTables(handle, name, self._tables.schema)
 
     def _create(self, handle: Connection, new: Sequence[Change]) -> set[str]:
-        return create_many(handle, self._statements, new)
+        return create_many(handle, self._statements, NewRows(self._tables, new))
 
     def _count(self, handle: Connection) -> int:
         found: int = handle.execute(select(func.count()).select_from(self._tables.sessions)).scalar_one()

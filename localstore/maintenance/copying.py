@@ -26,8 +26,8 @@ from localstore.models.filter import Filter
 from localstore.models.progress import Progress
 
 Entry = dict[str, Any]
-Revision = list[int] | str
-"""A JSON value that is another one whenever the content of a session is."""
+Revision = str
+"""A text that is another one whenever the content of a session is."""
 
 OF_ONE_SESSION = (Conflict, DocumentBroken, LockTimeout, NewerFormat, OlderFormat, PermissionError, UnstorableValue)
 """The errors after which the next session may nevertheless be copied."""
@@ -324,7 +324,7 @@ class Record:
 
     def __init__(self, source: Source, target: Side) -> None:
         self._sides = ((source, f"to {target.name}"), (target, f"from {source.name}"))
-        self._revisions: dict[str, list[Any]] = {}
+        self._revisions: dict[str, Sequence[Any]] = {}
         self._is_changed = False
         stored = next((record for side, other in self._sides if (record := side.load_record(other))), b"{}")
         try:
@@ -347,7 +347,7 @@ class Record:
     def add(self, form: Form, there: Revision | None) -> None:
         """Note that a session is the same on both sides."""
         if form.revision is not None and there is not None:
-            self._revisions[form.session_id] = [form.revision, there]
+            self._revisions[form.session_id] = (form.revision, there)
             self._is_changed = True
 
     def save(self) -> None:
@@ -356,6 +356,11 @@ class Record:
             text = orjson.dumps(self._revisions)
             any(side.save_record(other, text) for side, other in self._sides)
             self._is_changed = False
+
+
+def revision_of(fingerprint: Sequence[int]) -> Revision | None:
+    """Return the revision of a session whose row has this fingerprint; None for []."""
+    return " ".join(map(str, fingerprint)) or None
 
 
 def digest_of(texts: Iterable[bytes]) -> bytes:

@@ -24,6 +24,7 @@ from localstore.maintenance.copying import (
     Written,
     merged_with,
     new,
+    revision_of,
     written,
 )
 from localstore.models.filter import Filter
@@ -45,8 +46,8 @@ class FolderSide:
     def __init__(self, engine: Engine, suffix: str | None) -> None:
         self._engine = engine
         self._suffix = suffix
-        self._in_layout: dict[str, tuple[str, list[int]]] = {}
-        """The path and the fingerprint of each document that was listed and is in our layout."""
+        self._in_layout: dict[str, str] = {}
+        """The path and, on the next line, the revision of each document that was listed and is in our layout."""
 
     @property
     def name(self) -> str:
@@ -55,17 +56,13 @@ class FolderSide:
 
     def listed(self, where: Filter) -> Sequence[Listed]:
         """Return the sessions that match the filter, most recently updated first."""
-        rows = self._engine.rows(where)
-        self._in_layout = {row["session_id"]: (row["path"], row["fingerprint"]) for row in rows if _is_in_layout(row)}
-        return [
-            Listed(
-                row["session_id"],
-                _revision(row),
-                row["fingerprint"][0] if row["fingerprint"] else 0,
-                row.get("problem"),
-            )
-            for row in rows
-        ]
+        found: list[Listed] = []
+        for row in self._engine.rows(where):
+            session_id, numbers, revision = row["session_id"], row["fingerprint"], _revision(row)
+            if revision is not None and _is_in_layout(row):
+                self._in_layout[session_id] = f"{row['path']}\n{revision}"
+            found.append(Listed(session_id, revision, numbers[0] if numbers else 0, row.get("problem")))
+        return found
 
     def unreadable(self) -> Mapping[str, str]:
         """Return the files in which no session can be read, with the reasons."""
@@ -91,13 +88,13 @@ class FolderSide:
 
         It is found without the index.
         """
-        path, listed = self._in_layout.get(session_id, ("", None))
-        if listed is None:
+        path, _, listed = self._in_layout.get(session_id, "").rpartition("\n")
+        if not listed:
             return None
         try:
             with DocumentFile(f"{self._engine.root}/{path}") as file:
                 parsed = file.to_read()
-                form = Form(parsed.header, parsed.entries, fingerprint(file.status))
+                form = Form(parsed.header, parsed.entries, revision_of(fingerprint(file.status)))
                 if form.revision != listed:
                     return None
                 form = _with_document(form, parsed.raw, file.layout, file.path)
@@ -111,7 +108,7 @@ class FolderSide:
             snapshot = self._engine.look(session_id, lambda _: True)
             if snapshot is None:
                 return None
-            form = Form(snapshot.header, snapshot.entries, snapshot.fingerprint or None)
+            form = Form(snapshot.header, snapshot.entries, revision_of(snapshot.fingerprint))
             if not snapshot.fingerprint:
                 return form
             with contextlib.suppress(FileNotFoundError), DocumentFile(snapshot.path) as file:
@@ -144,7 +141,7 @@ class FolderSide:
                 done = written(stored, merged)
                 write_merged(self._engine.root, document, merged, REPLACED)
                 row = document.row
-        return replace(done, revision=row["fingerprint"] if row else None)
+        return replace(done, revision=revision_of(row["fingerprint"]) if row else None)
 
     def _create(self, form: Form) -> IndexRow:
         suffix = self._suffix or (form.document[0] if form.document else ".json")
@@ -177,13 +174,12 @@ class FolderSide:
 
 def _revision(row: IndexRow) -> Revision | None:
     """Return the fingerprint of a document, or None if it does not tell every change."""
-    return None if "boot" in row or row.get("coarse_mtime") or "problem" in row else row["fingerprint"]
+    return None if "boot" in row or row.get("coarse_mtime") or "problem" in row else revision_of(row["fingerprint"])
 
 
 def _is_in_layout(row: IndexRow) -> bool:
-    """Return whether a document was in our layout when the row was made, and the row tells every change."""
-    is_current = row["version"] == SCHEMA_VERSION and not row.get("other_layout") and not row.get("rewrite")
-    return is_current and _revision(row) is not None
+    """Return whether a document was in our layout when its row was made."""
+    return row["version"] == SCHEMA_VERSION and not row.get("other_layout") and not row.get("rewrite")
 
 
 def _with_document(form: Form, raw: bytes, layout: Layout, path: str) -> Form:

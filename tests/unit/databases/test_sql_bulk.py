@@ -31,6 +31,10 @@ def change(one: Form) -> Change:
     return new_session(one.header, one.entries)
 
 
+def rows_of(backend: SqlBackend, one: Form) -> sql_bulk.NewRows:
+    return sql_bulk.NewRows(backend._tables, [change(one)])
+
+
 def backend_of(storage: SqlStorage) -> SqlBackend:
     assert isinstance(storage._backend, SqlBackend)
     return storage._backend
@@ -95,7 +99,7 @@ def test_a_session_that_is_created_by_two_at_once_is_created_once() -> None:
     waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'COPY raced.%'")
 
     def first(connection: Connection) -> None:
-        sql_bulk.create_many(connection, backend._statements, [change(form("s1"))])
+        sql_bulk.create_many(connection, backend._statements, rows_of(backend, form("s1")))
         second.start()
         while not backend._connections.read(lambda other: other.execute(waiting).scalar_one()):
             assert second.is_alive()
@@ -119,7 +123,7 @@ def test_a_connection_that_breaks_before_a_copy_is_made_again() -> None:
             end = text("SELECT pg_terminate_backend(:pid, 10000)")
             backend._connections.read(lambda other: other.execute(end, {"pid": calls[0]}).scalar_one())
             sql_bulk._copy(connection, backend._tables.labels, [])
-        return sql_bulk.create_many(connection, backend._statements, [change(form("s1"))])
+        return sql_bulk.create_many(connection, backend._statements, rows_of(backend, form("s1")))
 
     assert backend._connections.write(work) == set()
     assert len({*calls}) == 2
