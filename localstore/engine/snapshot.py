@@ -33,6 +33,8 @@ class Part(NamedTuple):
     """The type of the entries that are counted."""
     most: int | None = None
     """How many of them are enough: the entries end before the next one of the type. None reads up to the end."""
+    entries_only: bool = False
+    """Whether the header and the newest state are left out, if they would have to be read as well."""
 
     def among(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return this part of all entries of a history."""
@@ -56,7 +58,7 @@ def tail_snapshot(file: DocumentFile, row: IndexRow, part: Part) -> Snapshot:
     For the whole history, or if the document has no entries, the whole document is read. Raises LayoutMismatch if the
     file does not match the row.
     """
-    last, of, most = part
+    last, of, most, entries_only = part
     if last is None or not row["entries"]:
         return whole_snapshot(file.to_read(), file, part)
     if not last:
@@ -65,6 +67,8 @@ def tail_snapshot(file: DocumentFile, row: IndexRow, part: Part) -> Snapshot:
         found = file.last_entries(last, of, row["entries"])
     else:
         found = file.some_entries(last, of, row["entries"], most)
+    if entries_only:
+        return Snapshot(file.path, {}, [entry for _, entry in found], {}, fingerprint(file.status))
     by_offset = dict(found)
     current = {}
     for name, offset in row.get("offsets", {}).items():

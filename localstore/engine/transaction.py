@@ -298,7 +298,7 @@ class Transaction(OpenDocument):
         to the rescue folder. Raises DocumentBroken if a rewrite would drop or round a value of the old header.
         """
         layout = self.file.layout
-        self._check_lossless(layout.assemble(parsed.head, []), 0)
+        self._check_lossless(layout.assemble(parsed.head, []), parsed, 0)
         head = layout.head(header)
         if not layout.keeps_comments:
             return head
@@ -318,7 +318,7 @@ class Transaction(OpenDocument):
         parsed = self.whole()
         for start, old in zip(parsed.starts, parsed.slices(), strict=True):
             if start in offsets:
-                self._check_lossless(old, parsed.raw.count(b"\n", 0, start))
+                self._check_lossless(old, parsed, start)
 
     def _check_replaced(self, parsed: ParsedDocument, start: int, old: bytes) -> None:
         """Check the bytes `old` of an entry at `start` that is replaced or removed.
@@ -327,19 +327,16 @@ class Transaction(OpenDocument):
         write saves the whole document to the rescue folder.
         """
         layout = self.file.layout
-        self._check_lossless(old, parsed.raw.count(b"\n", 0, start))
+        self._check_lossless(old, parsed, start)
         if layout.keeps_comments and b"#" in old and layout.entry(layout.parse_entry(old)) != old:
             self._lost_comments = parsed.raw
 
-    def _check_lossless(self, raw: bytes, lines_before: int) -> None:
-        """Raise DocumentBroken if a rewrite of these bytes would drop or round a value.
-
-        `lines_before` is the number of lines in the document before these bytes; it is added to the line in the error.
-        """
+    def _check_lossless(self, raw: bytes, parsed: ParsedDocument, start: int) -> None:
+        """Raise DocumentBroken if a rewrite of the bytes `raw`, which start at `start`, would drop or round a value."""
         try:
             self.file.layout.parse_strict(raw)
         except ParseError as error:
-            line = None if error.line is None else error.line + lines_before
+            line = None if error.line is None else error.line + parsed.raw.count(b"\n", 0, start)
             raise document_broken(ParseError(error.problem, line, error.column), self.file.path) from None
 
 

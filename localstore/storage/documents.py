@@ -189,9 +189,8 @@ class StorageDocuments(StorageWriting):
         optional(check_count)("last", last)
         wanted = last
         while True:
-            snapshot = self._engine.look(
-                session_id, lambda row: user_id is None or row.get("user_id") == user_id, Part(wanted, of="item")
-            )
+            part = Part(wanted, of="item", entries_only=True)
+            snapshot = self._engine.look(session_id, lambda row: user_id is None or row.get("user_id") == user_id, part)
             entries = [] if snapshot is None else snapshot.entries
             found = items_in(entries, last, source)
             if wanted is None or len(found) == last or len(items_in(entries, None)) < wanted:
