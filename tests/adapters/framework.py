@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 import tarfile
 from dataclasses import dataclass
 from functools import cache
@@ -67,7 +68,8 @@ class Framework:
         with FileLock(f"{python.parents[1]}.sources.lock", timeout=600):
             kept = python.parents[1] / "sources"
             if not list(kept.glob("*.tar.gz")):
-                command = [str(python), "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d"]
+                command = [sys.executable, "-m", "pip", "--python", str(python), "download", "-q"]
+                command += ["--no-deps", "--no-binary", ":all:", "-d"]
                 command += [str(kept), f"{self.package}=={self.newest}"]
                 done = subprocess.run(
                     command, capture_output=True, text=True, check=False, timeout=300, env=ENVIRONMENT
