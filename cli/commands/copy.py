@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from localstore.databases.opening import without_password
+from localstore.databases.opening import is_url, without_password
 from localstore.errors import StoreNotFound
 
 from .. import output
@@ -19,6 +19,10 @@ from ..transfer_summary import transfer_summary
 if TYPE_CHECKING:
     from localstore.maintenance.copying import Side
     from localstore.models.filter import Filter
+
+
+_NO_DOCUMENT = ".database"
+"""An ending that no document has: none keeps its bytes. A database does not store them either, but values."""
 
 
 @click.command()
@@ -67,15 +71,16 @@ def _target(name: str, suffix: str | None, stack: contextlib.ExitStack, *, dry_r
     from localstore.storage.folder_side import FolderSide
     from localstore.storage.storage import JsonStorage, Storage
 
-    if dry_run:
-        try:
-            return open_named(name, "TO")._copy_side()
-        except StoreNotFound:
-            output.note(f"There is no store in {without_password(name)} yet.")
+    ending = None if suffix is None else f".{suffix}"
+    try:
+        storage = open_named(name, "TO") if dry_run else open_or_make_named(name)
+    except StoreNotFound:
+        if not dry_run:
+            raise
+        output.note(f"There is no store in {without_password(name)} yet.")
         from tempfile import TemporaryDirectory
 
-        return JsonStorage(stack.enter_context(TemporaryDirectory()))._copy_side()
-    storage = open_or_make_named(name)
-    if isinstance(storage, Storage):
-        return FolderSide(storage._engine, None if suffix is None else f".{suffix}")
-    return storage._copy_side()
+        storage = JsonStorage(stack.enter_context(TemporaryDirectory()))
+        if is_url(name):
+            ending = _NO_DOCUMENT
+    return FolderSide(storage._engine, ending) if isinstance(storage, Storage) else storage._copy_side()

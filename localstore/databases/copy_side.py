@@ -91,11 +91,15 @@ class DatabaseSide:
         def change(locked: Locked) -> Written:
             if locked.row is not None:
                 return _merge(locked, SessionChange(locked, locked.row, self._backend.address), form)
-            if form.problem is not None:
-                raise form.problem
+            if (error := self.refusal(form)) is not None:
+                raise error
             return new(form, revision_of(create(locked, form.header, form.entries)["fingerprint"]))
 
         return self._backend.change(form.session_id, change)
+
+    def refusal(self, form: Form) -> LocalstoreError | None:
+        """Return the error for a session that is not in the store, if its values alone cannot be stored."""
+        return form.problem
 
     def digests(self, session_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the digests of those of these sessions that exist."""

@@ -143,6 +143,10 @@ class Side(Source, Protocol):
         """
         ...
 
+    def refusal(self, form: Form) -> LocalstoreError | None:
+        """Return the error with which `write` refuses a session that the store does not have; None if it takes it."""
+        ...
+
     def digests(self, session_ids: Sequence[str]) -> Mapping[str, bytes]:
         """Return the digests of those of these sessions that can be compared without being read; see `Form.digest`."""
         ...
@@ -262,7 +266,10 @@ class _Copy:
                 yield there
                 continue
             try:
-                yield new(form) if there is None else written(there, merged_with(there, form))
+                if there is not None:
+                    yield written(there, merged_with(there, form))
+                else:
+                    yield self._target.refusal(form) or new(form)
             except LocalstoreError as error:
                 yield error
 

@@ -144,11 +144,19 @@ class FolderSide:
         return replace(done, revision=revision_of(row["fingerprint"]) if row else None)
 
     def _create(self, form: Form) -> IndexRow:
-        suffix = self._suffix or (form.document[0] if form.document else ".json")
-        raw = form.document[1] if form.document is not None and form.document[0] == suffix else None
-        if raw is None and form.problem is not None:
-            raise form.problem
+        if (error := self.refusal(form)) is not None:
+            raise error
+        suffix, raw = self._suffix_and_bytes(form)
         return self._engine.create(form.header, form.entries, suffix, raw)
+
+    def _suffix_and_bytes(self, form: Form) -> tuple[str, bytes | None]:
+        """Return the ending of the document to create, and its bytes if it keeps those that it has."""
+        suffix = self._suffix or (form.document[0] if form.document else ".json")
+        return suffix, form.document[1] if form.document is not None and form.document[0] == suffix else None
+
+    def refusal(self, form: Form) -> LocalstoreError | None:
+        """Return the error for a session that is not in the store, if its values alone cannot be stored."""
+        return form.problem if self._suffix_and_bytes(form)[1] is None else None
 
     def digests(self, _: Sequence[str]) -> dict[str, bytes]:
         """Return {}: what is in a document is known once it is read."""

@@ -62,6 +62,19 @@ def test_what_is_not_copied_is_named_and_the_exit_code_is_1(invoke: Invoke, stor
     assert f"localstore: Not copied: session 'graz-1': {path}, line 1" in done.stderr
 
 
+def test_a_dry_run_names_what_would_be_refused(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    """It counted a number that only a document can hold as copied, whether the other store existed or not."""
+    path = JsonStorage(store).path("graz-1")
+    path.write_text(path.read_text().replace('"kind"', '"x": 100000000000000000000,\n  "kind"', 1))
+    for to in ([f"sqlite:///{tmp_path}/new.db"], [tmp_path / "new", "--format", "yaml"]):
+        for _ in range(2):
+            planned, done = invoke("copy", store, *to, "--dry-run"), invoke("copy", store, *to)
+            assert planned.exit_code == done.exit_code == 1
+            assert planned.stdout == done.stdout.replace("Copied", "Would copy")
+            assert "Not copied: session 'graz-1'" in planned.stderr
+    assert invoke("copy", store, tmp_path / "other", "--dry-run").stdout == "Would copy 3 new sessions (14 runs).\n"
+
+
 def test_different_forms_of_a_run_are_named(invoke: Invoke, store: Path, tmp_path: Path) -> None:
     other = JsonStorage(tmp_path / "other")
     run_id = json.loads(JsonStorage(store).path("graz-1").read_bytes())["history"][0]["run_id"]
