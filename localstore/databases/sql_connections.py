@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -16,6 +17,7 @@ from urllib.parse import unquote
 from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 
+from localstore.databases import sqlite_forks
 from localstore.databases.backend import LONGEST_WAIT
 from localstore.databases.sql_errors import address_of, explained, may_be_tried_again, secrets_in
 from localstore.databases.sql_tables import MYSQL
@@ -101,6 +103,7 @@ class Connections:
         if self.dialect == "sqlite":
             event.listen(engine, "connect", partial(_prepare_sqlite, self.timeout))
             event.listen(engine, "begin", _begin_sqlite)
+            sqlite_forks.register(engine)
         elif self.dialect == "postgresql":
             event.listen(engine, "connect", partial(_prepare_postgres, self.timeout))
         elif self.dialect in MYSQL:
@@ -116,7 +119,7 @@ class Connections:
         """Close the connections that are not in use. The next call opens new ones."""
         engine = self._engine
         if engine is not None and self._process == os.getpid():
-            engine.dispose()
+            _dispose(engine, self._process)
 
     def read(self, work: Callable[[Connection], _Result]) -> _Result:
         """Return the result of `work`, whose statements all see the same state of the database."""
@@ -154,7 +157,8 @@ class Connections:
     def _once(
         self, work: Callable[[Connection], _Result], *, writes: bool, isolation: str = "REPEATABLE READ"
     ) -> _Result:
-        with self._open().connect() as connection:
+        inside = sqlite_forks.inside() if self.dialect == "sqlite" else nullcontext()
+        with inside, self._open().connect() as connection:
             if self.dialect == "sqlite":
                 connection = connection.execution_options(localstore_writes=writes)
             elif not writes:
@@ -171,9 +175,10 @@ class Connections:
 
 
 def _dispose(engine: Engine, process: int) -> None:
-    """Close the connections of an engine that nobody uses any more, unless they are those of the parent."""
+    """Close the connections of an engine that are not in use, unless they are those of the parent."""
     if process == os.getpid():
-        engine.dispose()
+        with sqlite_forks.inside() if engine.dialect.name == "sqlite" else nullcontext():
+            engine.dispose()
 
 
 def parsed_url(url: str | URL) -> URL:
