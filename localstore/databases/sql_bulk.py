@@ -51,9 +51,10 @@ class NewRows:
             name = values["session_id"]
             self.ids[name] = change.row["session_id"]
             self.sessions.append(values)
-            labels = sorted(labels_of(change.row))
-            self.labels += ({"session_id": name, "kind": kind, "value": value} for kind, value in labels)
-            self.entries += (entry_values(tables, name, one) for one in change.put)
+            for kind, value in sorted(labels_of(change.row)):
+                self.labels.append({"session_id": name, "kind": kind, "value": value})
+            for one in change.put:
+                self.entries.append(entry_values(tables, name, one))
             if tables.is_sqlite:
                 self.words += map(body, change.put)
 

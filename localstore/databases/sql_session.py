@@ -284,7 +284,9 @@ def entry_values(tables: Tables, session_key: str, one: StoredEntry) -> dict[str
         "created_at": key(one.created_at),
         "content": one.text,
     }
-    return {**values, "words": _vector(one)} if tables.is_postgres else values
+    if tables.is_postgres:
+        values["words"] = _vector(one)
+    return values
 
 
 def forget(connection: Connection, statements: Statements, names: Iterable[str]) -> None:

@@ -25,7 +25,10 @@ def words_of(one: StoredEntry, longest: int) -> list[str]:
 
     They are sorted.
     """
-    text = composed("\n".join([found.text for found in one.texts]))
+    texts = one.texts
+    if not texts:
+        return []
+    text = composed("\n".join([found.text for found in texts]))
     found = {*Words(text).forms}
     if len(text) > longest and max(map(len, found), default=0) > longest:
         found = {form[:longest] for form in found}

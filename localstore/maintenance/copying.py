@@ -73,8 +73,10 @@ class Form:
         return digest_of(map(orjson.dumps, [self.header, *self.entries]))
 
 
-_Read = tuple[str, Form | LocalstoreError | PermissionError | None]
-"""The id of a session, and what `Source.read` yields for it."""
+_Found = Form | LocalstoreError | PermissionError | None
+"""What `Source.read` yields for a session."""
+_Batch = tuple[int, list[str], list[_Found]]
+"""The size of a batch, the ids of the sessions that may have something new, and what was read of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +187,8 @@ class _Copy:
             self._done.skipped.append(NotCopied(problem, path=path))
         try:
             count = 0
-            for number, (size, found) in enumerate(self._read_ahead(_batches(listed)), 1):
-                self._copy(found)
+            for number, (size, session_ids, found) in enumerate(self._read_ahead(_batches(listed)), 1):
+                self._copy(session_ids, found)
                 count += size
                 if progress is not None:
                     progress(count, len(listed))
@@ -209,25 +211,22 @@ class _Copy:
             self._done.skipped.append(NotCopied(one.problem, one.session_id))
         return one.problem is not None
 
-    def _read_ahead(self, batches: Iterable[list[Listed]]) -> Iterator[tuple[int, list[_Read]]]:
-        """Yield the size of each batch and its sessions that may have something new.
-
-        The next batch is read in another thread meanwhile: a database takes its time.
-        """
+    def _read_ahead(self, batches: Iterable[list[Listed]]) -> Iterator[_Batch]:
+        """Yield the batches. The next one is read in another thread meanwhile: a database takes its time."""
         from concurrent.futures import Future, ThreadPoolExecutor
 
-        coming: tuple[int, Future[list[_Read]]] | None = None
+        coming: Future[_Batch] | None = None
         with ThreadPoolExecutor(1) as thread:
             for batch in batches:
                 ids = self._pending([one for one in batch if not self._is_broken(one)])
-                before, coming = coming, (len(batch), thread.submit(self._read, ids))
+                before, coming = coming, thread.submit(self._read, len(batch), ids)
                 if before is not None:
-                    yield before[0], before[1].result()
+                    yield before.result()
             if coming is not None:
-                yield coming[0], coming[1].result()
+                yield coming.result()
 
-    def _read(self, session_ids: list[str]) -> list[_Read]:
-        return [*zip(session_ids, self._source.read(session_ids), strict=True)]
+    def _read(self, size: int, session_ids: list[str]) -> _Batch:
+        return size, session_ids, [*self._source.read(session_ids)]
 
     def _pending(self, batch: Sequence[Listed]) -> list[str]:
         """Return the ids of the sessions that the record does not know as the same on both sides."""
@@ -236,10 +235,10 @@ class _Copy:
         self._done.unchanged += len(batch) - len(pending)
         return pending
 
-    def _copy(self, found: Iterable[_Read]) -> None:
+    def _copy(self, session_ids: Sequence[str], found: Sequence[_Found]) -> None:
         """Copy some sessions."""
         forms = []
-        for session_id, form in found:
+        for session_id, form in zip(session_ids, found, strict=True):
             if isinstance(form, Exception):
                 self._skip(session_id, form)
             elif form is not None:  # otherwise the session was deleted meanwhile

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from typing import Any
 
 import orjson
 
@@ -13,7 +14,7 @@ from localstore.disk.store_identity import make_folders
 from localstore.engine.engine import Engine
 from localstore.engine.merged_rewrite import write_merged
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format.document import Layout, LayoutMismatch, parse_document, parse_strictly
+from localstore.format.document import LayoutMismatch, parse_document, parse_strictly
 from localstore.index.row import IndexRow
 from localstore.maintenance.copying import (
     OF_ONE_SESSION,
@@ -94,10 +95,9 @@ class FolderSide:
         try:
             with DocumentFile(f"{self._engine.root}/{path}") as file:
                 parsed = file.to_read()
-                form = Form(parsed.header, parsed.entries, revision_of(fingerprint(file.status)))
-                if form.revision != listed:
+                if revision_of(fingerprint(file.status)) != listed:
                     return None
-                form = _with_document(form, parsed.raw, file.layout, file.path)
+                form = _form(parsed.header, parsed.entries, listed, parsed.raw, file)
         except (LayoutMismatch, LocalstoreError, OSError):
             return None
         self._engine.copies.warn(session_id)
@@ -108,13 +108,13 @@ class FolderSide:
             snapshot = self._engine.look(session_id, lambda _: True)
             if snapshot is None:
                 return None
-            form = Form(snapshot.header, snapshot.entries, revision_of(snapshot.fingerprint))
             if not snapshot.fingerprint:
-                return form
+                return Form(snapshot.header, snapshot.entries)
             with contextlib.suppress(FileNotFoundError), DocumentFile(snapshot.path) as file:
                 raw = file.read_all()
                 if fingerprint(file.status) == snapshot.fingerprint:
-                    return _with_document(form, raw, file.layout, snapshot.path)
+                    revision = revision_of(snapshot.fingerprint)
+                    return _form(snapshot.header, snapshot.entries, revision, raw, file)
         raise self._engine.changed_all_the_time(session_id, self._engine.locate(session_id))
 
     def write(self, forms: Sequence[Form]) -> Iterator[Written | LocalstoreError | PermissionError]:
@@ -190,26 +190,29 @@ def _is_in_layout(row: IndexRow) -> bool:
     return row["version"] == SCHEMA_VERSION and not row.get("other_layout") and not row.get("rewrite")
 
 
-def _with_document(form: Form, raw: bytes, layout: Layout, path: str) -> Form:
-    """Return `form`, which was read from the document `raw`, with these bytes.
+def _form(
+    header: dict[str, Any], entries: list[dict[str, Any]], revision: Revision | None, raw: bytes, file: DocumentFile
+) -> Form:
+    """Return the session that was read from the bytes `raw` of a document.
 
     Raises DocumentBroken if they are nested so deeply that no other store can have them.
     """
+    layout, path = file.layout, file.path
     document = (layout.suffix, raw)
     try:
-        is_ours = layout.document(form.header, form.entries) == raw
+        is_ours = layout.document(header, entries) == raw
     except orjson.JSONEncodeError:
         parse_strictly(raw, layout, path)  # raises the error that says so
         raise
     if is_ours:
-        return Form(form.header, form.entries, form.revision, document)
+        return Form(header, entries, revision, document)
     problem = None
     try:
         parsed = parse_strictly(raw, layout, path)
     except DocumentBroken as error:
         try:
             parsed = parse_document(raw, layout, path)
-        except DocumentBroken:  # a crash tore it: `form` has what the next write will recover
-            return form
+        except DocumentBroken:  # a crash tore it: its next write will recover what was read
+            return Form(header, entries, revision)
         problem = error
-    return replace(form, document=document if parsed.version == SCHEMA_VERSION else None, problem=problem)
+    return Form(header, entries, revision, document if parsed.version == SCHEMA_VERSION else None, problem)

@@ -1,10 +1,11 @@
 """What a call costs in a database, beside the bare statements for it.
 
-    python -m tests.benchmarks.databases [--sessions 100000] [--rounds 400] [--copied 20000] [--url URL]
+    python -m tests.benchmarks.databases [--sessions 100000] [--rounds 400] [--copied 20000] [--only-copied] [--url URL]
 
 Without `--url`, a PostgreSQL server of its own is started, which syncs each commit, and a file of SQLite is measured
 after it. The numbers are medians of the elapsed time, of calls in turn. A copy of a folder to PostgreSQL is compared
-with a `COPY` of the bytes of its documents into a table with a key. A machine that does other work makes all of them
+with a `COPY` of the bytes of its documents into a table with a key, and with a `COPY` of the same rows into tables with
+the same indexes; the ratios are medians of those of the rounds. A machine that does other work makes all of them
 longer, so the processor time of this process and of the server is measured as well.
 """
 
@@ -163,7 +164,7 @@ def new_session_of(number: int) -> Change:
     return new_session(header, [entry])
 
 
-def copied(url: str, sessions: int, rounds: int = 3) -> None:
+def copied(url: str, sessions: int, rounds: int = 5) -> None:
     """Measure copies of a folder to PostgreSQL, in turn with a `COPY` of the same bytes.
 
     That is of the documents into a table with a key, and of the rows of the store into tables like its own, with the
@@ -178,7 +179,8 @@ def copied(url: str, sessions: int, rounds: int = 3) -> None:
             for number in range(sessions):
                 folder.append(f"session-{number}", run(number), user_id=f"user-{number % 10}")
         texts = {info.session_id: info.path.read_text() for info in folder.sessions()}
-        taken: dict[str, list[tuple[float, float, float]]] = {"copy": [], "COPY": [], "COPY of the rows": []}
+        sides = ("copy", "COPY of the documents", "COPY of the rows")
+        taken: dict[str, list[tuple[float, float, float]]] = {side: [] for side in sides}
         tables = [one.name for one in backend._tables.metadata.sorted_tables]
         stored: dict[str, list[bytes]] = {}
 
@@ -210,7 +212,7 @@ def copied(url: str, sessions: int, rounds: int = 3) -> None:
                 "CREATE TABLE bare_copied(id TEXT PRIMARY KEY, content TEXT)",
             ):
                 backend._connections.write(partial(_execute, statement=statement))
-            for side, call in (("COPY", bare), ("copy", copy)):
+            for side, call in (("COPY of the documents", bare), ("copy", copy)):
                 taken[side].append(_times(call, backend))
             for each in tables:
                 for statement in (
@@ -223,13 +225,14 @@ def copied(url: str, sessions: int, rounds: int = 3) -> None:
                     with cursor.copy(f"COPY {each} TO STDOUT") as blocks:
                         stored[each] = [bytes(block) for block in blocks]
             taken["COPY of the rows"].append(_times(rows_again, backend))
-    found = {
-        side: [statistics.median(values) for values in zip(*rounds, strict=True)] for side, rounds in taken.items()
-    }
-    for side, (elapsed, own, server) in found.items():
-        rows = [("elapsed", elapsed * 1e3, "ms"), ("processor", own * 1e3, "ms"), ("server's", server * 1e3, "ms")]
-        table(f"{side} of {sessions:,} sessions", rows)
-    compared = [(f"copy / {side}", found["copy"][0] / found[side][0], "times") for side in found if side != "copy"]
+    for side, times in taken.items():
+        found = [statistics.median(values) / sessions * 1e6 for values in zip(*times, strict=True)]
+        units = zip(("elapsed", "processor", "server's"), found, strict=True)
+        table(f"{side} of {sessions:,} sessions", [(name, value, "us a session") for name, value in units])
+    compared = []
+    for side in sides[1:]:
+        ratios = [ours[0] / bare[0] for ours, bare in zip(taken["copy"], taken[side], strict=True)]
+        compared.append((f"copy / {side}", statistics.median(ratios), "times"))
     table("compared", compared)
     storage.close()
 
@@ -259,14 +262,18 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=400)
     parser.add_argument("--copied", type=int, default=20_000)
+    parser.add_argument("--only-copied", action="store_true")
     parser.add_argument("--url")
     options = parser.parse_args()
     if options.url:
         measure(options.url, options.sessions, options.rounds)
         return
     url = PostgresServer(durable=True).url
-    measure(url, options.sessions, options.rounds)
+    if not options.only_copied:
+        measure(url, options.sessions, options.rounds)
     copied(url, options.copied)
+    if options.only_copied:
+        return
     with tempfile.TemporaryDirectory() as folder:
         measure(f"sqlite:///{folder}/sessions.db", options.sessions, options.rounds)
 
