@@ -165,7 +165,7 @@ class StorageDocuments(StorageWriting):
                     header = new_header(session_id, kind or "agent", entity_id, user_id, began, part_of)
                     return revision_of(self._engine.create(header, entries, self._suffix)["fingerprint"])
                 self._check_access(document.row, user_id, kind)
-                revision = append_items(document, entries, expected_revision)
+                revision = append_items(document, entries, expected_revision, self._engine.recent_items)
         return revision
 
     def items(
