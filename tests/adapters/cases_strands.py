@@ -105,6 +105,7 @@ def case_what_does_not_exist_or_exists_already_is_an_error(folder: Path) -> None
         raises(SessionException, ours.update_message, "trip", "guide", message(1))
         raises(SessionException, ours.list_messages, "trip", "nobody")
         raises(SessionException, ours.delete_session, "nowhere")
+        raises(ValueError, ours.create_message, "trip", "guide", message("1"))  # type: ignore[arg-type]
         assert (
             "another process"
             in str(raises(SessionException, ours.create_message, "trip", "guide", message(0, "x"))).lower()
@@ -203,15 +204,22 @@ def case_a_storage_keeps_bytes_by_their_keys(folder: Path) -> None:
             assert await ours.list("a/") == ["a/../b", "a/b"]
             await ours.delete("a/b")
             assert await ours.list("a/") == ["a/../b"]
-            try:
-                await ours.write("", b"x")
-            except StorageError:
-                pass
-            else:
-                raise AssertionError
+            wrong: list[Any] = [("", b"x", StorageError), ("a", 5, TypeError), ("a", "x", TypeError)]
+            for key, value, error in wrong:
+                try:
+                    await ours.write(key, value)
+                except error:
+                    pass
+                else:
+                    raise AssertionError
             await asyncio.gather(*(ours.write("shared", b"%d" % number) for number in range(8)))
             assert await ours.read("shared") in [b"%d" % number for number in range(8)]
             assert [one.session_id for one in storage.list_sessions() if one.part_of is None] == ["strands-storage"]
+            outer, inner = LocalStorage(storage, "s"), LocalStorage(storage, "s/t")
+            await outer.write("t/k", b"outer")  # a value of one of them replaced that of the other one
+            await inner.write("k", b"inner")
+            assert (await outer.read("t/k"), await inner.read("k"), await outer.read("t")) == (b"outer", b"inner", None)
+            assert (await outer.list(""), await inner.list("")) == (["t/k"], ["k"])
 
         asyncio.run(use())
 

@@ -13,6 +13,7 @@ from strands.types.exceptions import StorageError
 
 from localstore.errors import LocalstoreError, SessionNotFound, UnstorableValue
 from localstore.format.values import to_json_value
+from localstore.models.joined_names import escaped_name
 from localstore.storage.items import Item
 from localstore.storage.threads import run_in_thread
 
@@ -42,6 +43,7 @@ class LocalStorage(Storage):  # type: ignore[misc] # Strands may be absent
         """Keep the values in `storage`, as parts of the session `session_id`, which belongs to `user_id`."""
         self.storage = storage
         self.session_id = session_id
+        self._prefix = f"{escaped_name(session_id)}/"
         self._user_id = user_id
 
     def __repr__(self) -> str:
@@ -66,10 +68,10 @@ class LocalStorage(Storage):  # type: ignore[misc] # Strands may be absent
     def _name(self, key: str) -> str:
         if not key:
             raise StorageError("Storage key must not be empty")
-        return f"{self.session_id}/{key}"
+        return f"{self._prefix}{key}"
 
     def _write(self, key: str, data: bytes) -> None:
-        name, item = self._name(key), Item({"key": key, **_readable(bytes(data))}, SOURCE)
+        name, item = self._name(key), Item({"key": key, **_readable(bytes(memoryview(data)))}, SOURCE)
         try:
             self.storage.replace_items(name, [item], user_id=self._user_id, source=SOURCE)
         except SessionNotFound:
@@ -79,12 +81,11 @@ class LocalStorage(Storage):  # type: ignore[misc] # Strands may be absent
 
     def _read(self, key: str) -> bytes | None:
         items = self.storage.items(self._name(key), 1, user_id=self._user_id, source=SOURCE)
-        return _bytes(items[-1].data) if items else None
+        return _bytes(items[-1].data) if items and items[-1].data.get("key") == key else None
 
     def _list(self, beginning: str) -> builtins.list[str]:
         names = (info.session_id for info in self.storage.sub_sessions(self.session_id, user_id=self._user_id))
-        own = f"{self.session_id}/"
-        return sorted(name[len(own) :] for name in names if name.startswith(own + beginning))
+        return sorted(name[len(self._prefix) :] for name in names if name.startswith(self._prefix + beginning))
 
     async def _call(self, function: Callable[..., Result], *args: Any, reads: bool = False) -> Result:
         try:

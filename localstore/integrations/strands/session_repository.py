@@ -202,6 +202,8 @@ def _records_in(state: dict[str, Any]) -> Records:
 
 
 def _message_key(agent_id: str, message_id: int) -> str:
+    if not isinstance(message_id, int):
+        raise ValueError(f"the number of a message must be an integer, not {message_id!r}")
     return f"{agent_id}/{message_id}"
 
 
