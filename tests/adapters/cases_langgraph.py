@@ -457,6 +457,9 @@ def case_what_cannot_be_imported_is_named(folder: Path) -> None:
         connection.execute("UPDATE checkpoints SET checkpoint = x'81' WHERE thread_id = 'torn'")
         connection.execute("UPDATE checkpoints SET type = 'msgpack+aes' WHERE thread_id = 'secret'")
         connection.execute("UPDATE writes SET type = 'msgpack+aes' WHERE thread_id = 'secret'")
+        ask(source, "four", {"configurable": {"thread_id": "odd"}})  # these two ended the import with an AttributeError
+        connection.execute("UPDATE checkpoints SET metadata = '[1]' WHERE thread_id = 'odd'")
+        connection.execute("UPDATE writes SET value = 'text' WHERE thread_id = 'odd'")
         connection.commit()
         before = storage.revision("trip")
         done = import_from(storage, path)
@@ -464,7 +467,11 @@ def case_what_cannot_be_imported_is_named(folder: Path) -> None:
     reasons = {one.session_id: str(one) for one in done.skipped}
     assert "another session with this id" in reasons["trip"]
     assert "encrypted" in reasons["secret"]
-    assert reasons.keys() == {"trip", "torn", "secret"}
+    assert {str(one).rpartition(": ")[2] for one in done.skipped if one.session_id == "odd"} >= {
+        "its metadata are no mapping",
+        "a write to 'messages' is not what LangGraph stores",
+    }
+    assert reasons.keys() == {"trip", "torn", "secret", "odd"}
     with closing(sqlite3.connect(folder / "empty.db")) as connection:
         connection.execute("CREATE TABLE x (y)")
     assert "no table of checkpoints" in str(import_from(storage, folder / "empty.db").skipped[0])

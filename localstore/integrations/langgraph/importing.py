@@ -116,6 +116,8 @@ class _Import:
             try:
                 checkpoint = _checkpoint(row)
                 metadata = orjson.loads(row["metadata"] or b"{}")
+                if not isinstance(metadata, dict):
+                    raise ValueError("its metadata are no mapping")
             except (ValueError, TypeError, KeyError, NotImplementedError) as error:
                 self.skip(f"checkpoint {checkpoint_id}: {error}", thread_id)
                 continue
@@ -130,6 +132,8 @@ class _Import:
             task = row["checkpoint_ns"], row["checkpoint_id"], row["task_id"], row.get("task_path") or ""
             if "+" in (row["type"] or ""):
                 self.skip(f"a write to {row['channel']!r} is encrypted", thread_id)
+            elif not isinstance(row["value"], bytes | None):
+                self.skip(f"a write to {row['channel']!r} is not what LangGraph stores", thread_id)
             else:
                 typed = (row["type"] or "null", bytes(row["value"] or b""))
                 tasks.setdefault(task, []).append((row["channel"], _Value(typed)))

@@ -46,6 +46,8 @@ def read(path: Path) -> Items:
                 for (session_id,) in ids.fetchall():
                     if text(session_id):
                         yield from _session(path, database, table, session_id)
+                    else:
+                        yield Skipped(str(path), "it has items of a session without an id")
     except DATABASE_ERRORS as error:
         yield Skipped(str(path), f"it cannot be read as a database ({error})")
 

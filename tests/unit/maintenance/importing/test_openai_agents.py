@@ -120,6 +120,7 @@ def test_rows_that_cannot_be_read_are_named(items: Items, store: JsonStorage, im
     items.add("s1", asks("One?"), '{"role": "us', "[1]", '{"__enc__": 1, "payload": "x"}', '{"role": 7}', "NaN")
     items.add("s1", '{"role": "assistant", "content": "half \\ud83d"}')
     items.add("s2", "{")
+    items.add("", asks("Whose?"))
     result = import_twice("openai-agents", items.path)
     assert [(part.line, part.session_id) for part in result.skipped] == [
         (2, "s1"),
@@ -127,7 +128,9 @@ def test_rows_that_cannot_be_read_are_named(items: Items, store: JsonStorage, im
         (4, "s1"),
         (6, "s1"),
         (8, "s2"),
+        (None, None),
     ]
+    assert "a session without an id" in str(result.skipped[-1])
     assert store.items("s1")[-1].data["content"] == "half \\ud83d"
 
 
