@@ -129,7 +129,9 @@ def after_new_head(fresh: IndexRow, before: IndexRow, moved: int) -> IndexRow:
 
     `moved` is the number of bytes by which the history moved.
     """
-    fresh["updated_at"], fresh["entries"], fresh["runs"] = before["updated_at"], before["entries"], before["runs"]
+    fresh["entries"], fresh["runs"] = before["entries"], before["runs"]
+    if fresh["entries"]:
+        fresh["updated_at"] = before["updated_at"]
     if "unfinished" in before:
         fresh["unfinished"] = before["unfinished"]
     if "offsets" in before:

@@ -1,11 +1,13 @@
 """Sessions move between any two storages, and come back as they were."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from localstore import Filter, Item, JsonStorage, Message, Run, SessionStorage, Step, YamlStorage
+from localstore.databases.database_storage import DatabaseStorage
 from localstore.maintenance import copying
 from tests.contract.conftest import Open
 from tests.contract.runs import answered, asked, document, run_ids
@@ -117,6 +119,18 @@ def test_what_a_copy_replaces_can_be_put_back(storage: SessionStorage, tmp_path:
         before = storage.read("before")
         assert before is not None
         assert (before.name, before.runs[0].answer) == ("old", "old")
+
+
+def test_an_empty_session_that_is_older_elsewhere_has_the_time_of_that(storage: SessionStorage, tmp_path: Path) -> None:
+    """Listings kept the later time, and `check` of a database said that a row differed from its entries."""
+    other = JsonStorage(tmp_path / "other")
+    for number, one in enumerate((other, storage)):
+        one.append_items("s1", [Item("x", item_id=f"i{number}", created_at=f"2026-11-0{number + 1}T10:00:00.000Z")])
+        one.pop_item("s1")
+    other.copy_to(storage)
+    (info,) = storage.list_sessions()
+    assert info.created_at == info.updated_at == datetime(2026, 11, 1, 10, tzinfo=UTC)
+    assert not isinstance(storage, DatabaseStorage) or not [*storage.check()]
 
 
 def test_another_session_with_the_same_id_stays(storage: SessionStorage, tmp_path: Path) -> None:
