@@ -16,6 +16,7 @@ from localstore.errors import (
     RunNotFound,
     SessionNotFound,
     StoreNotFound,
+    StoreUnavailable,
 )
 
 from .output import one_line
@@ -50,6 +51,7 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (BackupNotFound, NOT_FOUND),
     (Ambiguous, NOT_FOUND),
     (LockTimeout, CANNOT_NOW),
+    (StoreUnavailable, CANNOT_NOW),
     (LocalstoreError, REFUSED),
     (OSError, CANNOT_NOW),
     (MemoryError, CANNOT_NOW),

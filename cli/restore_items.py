@@ -96,7 +96,9 @@ def find_restorable(storage: SessionStorage, kind: Kind, items: list[Restorable]
     for how, matches in found:
         if len(matches) == 1:
             return matches[0]
-        lines = candidates(f"{one_line(item.name)}  ({item.when}, {item.why})" for item in matches)
+        lines = candidates(
+            f"{one_line(item.name)}  ({', '.join(filter(None, (item.when, item.why)))})" for item in matches
+        )
         raise Ambiguous(f"{len(matches)} items {how} '{text}'. Give the name of one:", lines)
     if not isinstance(storage, Storage):
         for item in restorable(storage, "rescue" if kind == "trash" else "trash"):
