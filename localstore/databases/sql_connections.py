@@ -21,7 +21,7 @@ from localstore.databases import sqlite_forks
 from localstore.databases.backend import LONGEST_WAIT
 from localstore.databases.sql_errors import address_of, explained, may_be_tried_again, secrets_in
 from localstore.databases.sql_tables import MYSQL
-from localstore.errors import StoreUnavailable
+from localstore.errors import StoreNotFound, StoreUnavailable
 
 _Result = TypeVar("_Result")
 
@@ -58,6 +58,7 @@ class Connections:
         self._mutex = threading.Lock()
         self._engine: Engine | None = None
         self._process = 0
+        self._was_open = False
         self._open()
 
     def _open(self) -> Engine:
@@ -101,7 +102,9 @@ class Connections:
                 path=self.address,
             ) from None
         if self.dialect == "sqlite":
-            event.listen(engine, "connect", partial(_prepare_sqlite, self.timeout))
+            path = _path_of(self.url.database or "")
+            event.listen(engine, "connect", partial(_prepare_sqlite, self.timeout, path))
+            event.listen(engine, "checkout", partial(_check_file, path))
             event.listen(engine, "begin", _begin_sqlite)
             sqlite_forks.register(engine)
         elif self.dialect == "postgresql":
@@ -157,6 +160,12 @@ class Connections:
     def _once(
         self, work: Callable[[Connection], _Result], *, writes: bool, isolation: str = "REPEATABLE READ"
     ) -> _Result:
+        if self._was_open and self.has_no_file():  # SQLite would make an empty one
+            raise StoreNotFound(
+                f"{self.address}: the file was removed after it had been opened. Nothing was written. Put it back, or "
+                "open the storage again to make another one.",
+                path=self.address,
+            )
         inside = sqlite_forks.inside() if self.dialect == "sqlite" else nullcontext()
         with inside, self._open().connect() as connection:
             if self.dialect == "sqlite":
@@ -164,6 +173,7 @@ class Connections:
             elif not writes:
                 connection = connection.execution_options(isolation_level=isolation)
             with connection.begin():
+                self._was_open = True
                 return work(connection)
 
     def first(self, work: Callable[[Connection], _Result], *, writes: bool) -> _Result:
@@ -232,7 +242,8 @@ def _prepare_mysql(timeout: float, connection: Any, _: Any) -> None:
         cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(timeout))}")
 
 
-def _prepare_sqlite(timeout: float, connection: Any, _: Any) -> None:
+def _prepare_sqlite(timeout: float, path: str, connection: Any, record: Any) -> None:
+    record.info["file"] = _identity_of(path)
     connection.isolation_level = None  # the transactions are those of `_begin_sqlite`
     give_up = time.monotonic() + timeout
     while True:
@@ -244,6 +255,20 @@ def _prepare_sqlite(timeout: float, connection: Any, _: Any) -> None:
                 raise
         time.sleep(_PAUSE_OF_SQLITE)
     connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS}")
+
+
+def _check_file(path: str, _: Any, record: Any, __: Any) -> None:
+    """Let a new connection be made if the path has another file now: what is written to the old one would be lost."""
+    if record.info["file"] != _identity_of(path):
+        raise exc.DisconnectionError
+
+
+def _identity_of(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -16,7 +16,16 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from localstore import LocalstoreError, LockTimeout, Message, NewerFormat, OlderFormat, Run, StoreUnavailable
+from localstore import (
+    LocalstoreError,
+    LockTimeout,
+    Message,
+    NewerFormat,
+    OlderFormat,
+    Run,
+    StoreNotFound,
+    StoreUnavailable,
+)
 from localstore.databases.sql import PostgresStorage, SqliteStorage, SqlStorage
 from localstore.databases.sql_backend import SqlBackend
 from localstore.models.times import now
@@ -218,6 +227,25 @@ def test_a_file_that_a_uri_names_is_found(tmp_path: Path) -> None:
     """It was said to be missing."""
     SqlStorage(url_of(tmp_path)).close()
     SqlStorage(f"sqlite:///file:{tmp_path}/sessions.db?uri=true", create=False).close()
+
+
+def test_a_file_that_is_removed_or_replaced_gets_no_more_writes(tmp_path: Path) -> None:
+    """They were acknowledged, and went to a file without a name."""
+    storage = SqlStorage(url_of(tmp_path))
+    storage.append("s1", Run(run_id="r1"))
+    (tmp_path / "old").mkdir()
+    for path in tmp_path.glob("sessions.db*"):
+        path.rename(tmp_path / "old" / path.name)
+    for _ in range(2):
+        with pytest.raises(StoreNotFound, match="the file was removed after it had been opened"):
+            storage.append("s1", Run(run_id="r2"))
+        assert not (tmp_path / "sessions.db").exists()
+    with SqlStorage(url_of(tmp_path)) as other:
+        storage.append("s2", Run(run_id="r2"))
+        assert [*other] == [*storage] == ["s2"]
+    with SqlStorage(url_of(tmp_path / "old")) as moved:
+        assert [*moved] == ["s1"]
+    storage.close()
 
 
 def test_the_advice_is_about_a_file_and_not_about_a_server(tmp_path: Path) -> None:
