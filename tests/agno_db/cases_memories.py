@@ -27,6 +27,21 @@ def both(folder: Path) -> tuple[LocalDb, JsonDb]:
     return mine, theirs
 
 
+def case_memories_of_a_folder_are_brought_to_another_store(folder: Path) -> None:
+    """Their times became text: a listing did not sort them, and the statistics did not count them."""
+    old, new = LocalDb(folder / "old"), opened(folder / "new")
+    for number, user in enumerate(["alice", "alice", "bob", None]):
+        old.upsert_user_memory(memory(f"m{number}", f"Likes {number}", user, topics=["travel"]))
+    for _ in range(2):
+        new.upsert_memories(old.get_user_memories(), preserve_updated_at=True)
+    records = [db.get_user_memories(deserialize=False)[0] for db in (old, new)]
+    assert sorted(records[0], key=str) == sorted(records[1], key=str)
+    assert len(records[1]) == 4
+    stats = [{one["user_id"]: one for one in db.get_user_memory_stats()[0]} for db in (old, new)]
+    assert stats[0] == stats[1]
+    assert all(one["last_memory_updated_at"] for one in stats[1].values())
+
+
 def case_memories_are_as_in_agnos_own_store(folder: Path) -> None:
     mine, theirs = both(folder)
     for filters in (

@@ -43,8 +43,9 @@ class Memories:
         if memory.memory_id is None:
             memory.memory_id = str(uuid4())
         record = memory.to_dict()
-        if now is not None:
-            record["updated_at"] = now
+        updated_at = memory.updated_at if now is None else now
+        if isinstance(updated_at, int):  # `to_dict` makes it text
+            record["updated_at"] = updated_at
 
         def put(memories: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if all(other.get("memory_id") != memory.memory_id for other in memories):
