@@ -1,4 +1,8 @@
-"""Run a command in a pseudo-terminal of a given width, as a person sees it."""
+"""Run a command in a pseudo-terminal of a given width, as a person sees it.
+
+The program `localstore` is not started anew for each command, which takes longer than most of them: a process that has
+loaded it forks. At the level `long`, and for a test that asks for it, the real program is started.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 
+from tests.effort import IS_LONG
 from tests.terminal import drawn, plain
 
 from .conftest import ENTRY_POINT, clean_environment
+from .forked_command import PYTHON, ForkedCommand
 
 ROWS = 24
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -35,10 +41,15 @@ class Screen:
 
 
 def on_terminal(
-    *args: str | Path, cwd: Path, columns: int = 100, env: Mapping[str, str] = {}, typed: bytes = b""
+    *args: str | Path,
+    cwd: Path,
+    columns: int = 100,
+    env: Mapping[str, str] = {},
+    typed: bytes = b"",
+    is_real: bool = IS_LONG,
 ) -> Screen:
     """Run the command with a terminal as its input, output and error output. `typed` is its input."""
-    process, ours = _start([ENTRY_POINT, *args], cwd, columns, env)
+    process, ours = _start([ENTRY_POINT, *args], cwd, columns, env, is_real)
     os.write(ours, typed)
     chunks = []
     while chunk := _read(ours):
@@ -48,15 +59,19 @@ def on_terminal(
 
 
 def _start(
-    command: Sequence[str | Path], cwd: Path, columns: int, env: Mapping[str, str]
-) -> tuple[subprocess.Popen[bytes], int]:
+    command: Sequence[str | Path], cwd: Path, columns: int, env: Mapping[str, str], is_real: bool
+) -> tuple[subprocess.Popen[bytes] | ForkedCommand, int]:
     """Start the command. Return the process and the test's side of its terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-    environment = clean_environment(**{"TERM": "xterm-256color", "PYTHONUTF8": "1", "PAGER": "cat", **env})
-    process = subprocess.Popen(
-        command, cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=_lead
-    )
+    environment = clean_environment(**{"TERM": "xterm-256color", "PAGER": "cat", **PYTHON, **env})
+    process: subprocess.Popen[bytes] | ForkedCommand
+    if command[0] == ENTRY_POINT and not is_real:
+        process = ForkedCommand([str(arg) for arg in command[1:]], cwd, environment, theirs)
+    else:
+        process = subprocess.Popen(
+            command, cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=_lead
+        )
     os.close(theirs)
     return process, ours
 
@@ -74,10 +89,16 @@ class ChatSession:
     """
 
     def __init__(
-        self, *command: str | Path, cwd: Path, columns: int = 100, env: Mapping[str, str] = {}, patience: float = 30
+        self,
+        *command: str | Path,
+        cwd: Path,
+        columns: int = 100,
+        env: Mapping[str, str] = {},
+        patience: float = 30,
+        is_real: bool = IS_LONG,
     ) -> None:
         self.columns = columns
-        self._process, self._ours = _start(command, cwd, columns, env)
+        self._process, self._ours = _start(command, cwd, columns, env, is_real)
         self._patience = patience
         self._raw = b""
         self._seen = 0

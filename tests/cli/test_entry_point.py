@@ -361,6 +361,6 @@ def test_color_on_a_terminal(
 
     graph = store / "sessions" / "2026-01" / "graz-1.json"
     graph.write_text("{")  # a problem is red
-    screen = on_terminal("ls", *args, "--store", store, cwd=tmp_path, env=env)
+    screen = on_terminal("ls", *args, "--store", store, cwd=tmp_path, env=env, is_real=True)
     assert screen.code == 0
     assert ("\x1b[31m" in screen.raw) == is_coloured
