@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-from localstore.format.in_place import SECTOR
-
 if sys.platform != "win32":
     import fcntl
 
@@ -365,71 +363,6 @@ def write_at(fd: int, data: bytes, offset: int) -> None:
         if more == 0:
             raise OSError(errno.EIO, "The disk accepted no more bytes")
         written += more
-
-
-def is_one_step(size: int, old: bytes, new: bytes, *, by_sectors: bool) -> bool:
-    """Return whether `extend` makes this change in one write that the end of the process cannot interrupt.
-
-    The system copies bytes page by page, and looks for a fatal signal in between.
-    """
-    start, border = size - len(old), size // SECTOR * SECTOR
-    return start // PAGE == (start + len(new) - 1) // PAGE and not (by_sectors and start < border < size)
-
-
-def extend(fd: int, size: int, old: bytes, new: bytes, sync: Callable[[], None] | None = None) -> None:
-    """Replace `old`, the last bytes of a file of `size` bytes, by `new`, which is at least as long.
-
-    If all of it lies in one page, it is one write. Otherwise, it first writes what lies beyond the old end of the file,
-    then the few bytes that overlap the old end. If it is stopped in between, the file is the old one with extra bytes
-    after its end. With `sync`, a power cut never leaves old and new bytes of the overlap side by side: a disk may write
-    one sector and not the next, so if the overlap (at most one sector) spans two, the part in the second is durably set
-    to zero before the first is changed. If a write fails, the file is restored as far as the disk allows, and the error
-    is raised.
-    """
-    overlap = len(old)
-    start = size - overlap
-    border = size // SECTOR * SECTOR
-    with _restored(fd, size, old):
-        if is_one_step(size, old, new, by_sectors=sync is not None):
-            write_at(fd, new, start)
-            return
-        write_at(fd, new[overlap:], size)
-        if sync is not None and start < border < size:
-            write_at(fd, bytes(size - border), border)
-            sync()
-            write_at(fd, new[: border - start], start)
-            sync()
-            write_at(fd, new[border - start : overlap], border)
-        elif overlap:
-            write_at(fd, new[:overlap], start)
-
-
-def extend_at_once(fd: int, size: int, old: bytes, new: bytes, sync: Callable[[], None]) -> None:
-    """Do as `extend`, but make what lies beyond the old end durable before the overlap is changed.
-
-    After a power cut, the old end is intact, or everything beyond it is there: recovery needs no other state.
-    """
-    with _restored(fd, size, old):
-        write_at(fd, new[len(old) :], size)
-        sync()
-        write_at(fd, new[: len(old)], size - len(old))
-
-
-@contextlib.contextmanager
-def _restored(fd: int, size: int, old: bytes) -> Iterator[None]:
-    """Restore the end of a file, as far as the disk allows, if writing to it fails."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):
-            system.truncate(fd, size)
-            write_at(fd, old, size - len(old))
-        raise
-
-
-def add_line(fd: int, size: int, line: bytes) -> None:
-    """Write `line` at the end of a file of `size` bytes. If that fails, the file is cut back to its old size."""
-    extend(fd, size, b"", line)
 
 
 def remove_folder_if_empty(path: str, *, settle: bool = True) -> None:

@@ -4,9 +4,9 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from localstore.disk import durable_files, filesystem, rescue_folder
+from localstore.disk import durable_files, file_end, filesystem, rescue_folder
 from localstore.disk.boot import boot_hash, boot_id
 from localstore.disk.document_file import DocumentFile, fingerprint
 from localstore.disk.folder_watch import FolderWatch
@@ -202,26 +202,20 @@ class OpenDocument:
 
     # Writing bytes
 
-    def _extend(self, old: bytes, new: bytes, order: Literal["any", "by sectors", "together"]) -> None:
-        """Replace `old`, the last bytes of the file, with `new`.
+    def _extend(self, old: bytes, new: bytes, order: file_end.Order) -> None:
+        """Replace `old`, the last bytes of the file, with `new`; see `file_end.extend`.
 
-        `order` says what a power cut must not leave: a mixture of both ("by sectors"; see `filesystem.extend`), or some
-        of the entries in `new` without the others ("together"). Raises ConcurrentChange if another program changed or
-        replaced the file.
+        Raises ConcurrentChange if another program changed or replaced the file.
         """
         size = self.file.size
         if filesystem.read_at(self.file.fd, len(old), size - len(old)) != old:
             raise ConcurrentChange
-        by_sectors = order == "by sectors"
         try:
             if order == "together" and "boot" in self.row:
                 self._sync()  # what was added before must not be torn while this is not
-            if order == "together" or not filesystem.is_one_step(size, old, new, by_sectors=by_sectors):
+            if not file_end.is_one_step(size, old, new, order):
                 self.marks.set(mark_of(self.row["session_id"], size, old, new, boot_hash()))
-            if order == "together":
-                filesystem.extend_at_once(self.file.fd, size, old, new, self._sync)
-            else:
-                filesystem.extend(self.file.fd, size, old, new, self._sync if by_sectors else None)
+            file_end.extend(self.file.fd, size, old, new, order, self._sync)
         except BaseException:
             if self._ends_as_before(size, old):
                 self.marks.clear(self.row["session_id"])

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from localstore.disk import durable_files, filesystem
+from localstore.disk.file_end import add_line
 from localstore.index.manifest_lines import generation_line
 
 _KEEP_OPEN = os.name != "nt"
@@ -144,5 +145,5 @@ class ManifestFile:
         elif not is_whole and filesystem.read_at(self._fd, 1, size - 1) != b"\n":
             lines = [b"", *lines]  # the last writer was interrupted in the middle of a line
         data = b"\n".join([*lines, b""])
-        filesystem.add_line(self._fd, size, data)
+        add_line(self._fd, size, data)
         return data

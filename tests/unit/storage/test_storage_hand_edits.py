@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from localstore import Conflict, DocumentBroken, Message, YamlStorage
-from localstore.disk import filesystem
+from localstore.disk import file_end
 from tests.stateful import by_hand
 from tests.unit.raw import Storage, answered, edit, edit_by_rename, in_our_layout, parse, question, rescued, run_ids
 
@@ -263,7 +263,7 @@ def test_a_run_is_not_lost_with_a_file_that_an_editor_replaces_during_the_write(
     """The run was acknowledged, and stood in a file that no longer had a name."""
     storage.append("s1", answered("r1"))
     path = storage.path("s1")
-    raw, extend = path.read_bytes(), filesystem.extend
+    raw, extend = path.read_bytes(), file_end.extend
     replaced: list[Path] = []
 
     def extend_and_replace(*arguments: Any) -> None:
@@ -273,7 +273,7 @@ def test_a_run_is_not_lost_with_a_file_that_an_editor_replaces_during_the_write(
             path.with_name("new").write_bytes(raw.replace(b"good day", b"good bye"))
             path.with_name("new").replace(path)
 
-    monkeypatch.setattr(filesystem, "extend", extend_and_replace)
+    monkeypatch.setattr(file_end, "extend", extend_and_replace)
     storage.append("s1", answered("r2"))
     assert replaced
     assert run_ids(path) == ["r1", "r2"]
