@@ -141,6 +141,16 @@ def test_an_edit_by_hand_in_the_copy_is_seen(tmp_path: Path, storage: Storage) -
     assert run_ids(other.path("trip")) == ["r1", "r2"]
 
 
+def test_a_second_listing_keeps_what_the_first_one_found(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy with a filter lists the sub-sessions, too. After that, it looked each document up in the index."""
+    side = filled(storage)._copy_side()
+    side.listed(Filter(kind="agent"))
+    assert side.listed(Filter(part_of=("trip",))) == []
+    monkeypatch.setattr(storage._engine, "look", None)
+    (form,) = side.read(["trip"])
+    assert isinstance(form, Form)
+
+
 def test_a_document_that_changes_after_it_was_listed_is_copied_as_it_is_now(storage: Storage) -> None:
     """Documents are read without the index only as long as they are what was listed."""
     side = filled(storage)._copy_side()
