@@ -8,12 +8,13 @@ import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,37 +42,43 @@ def _strace() -> str:
 
 
 class Victim:
-    """A process of `tests.crash.victim` that is asked to do things, and attacked meanwhile."""
+    """A process of `tests.crash.victim` that is asked to do things, and attacked meanwhile. The next one follows it."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
+        self._parent = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.victim"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=_HOME
         )
+        self._pid = 0
+        assert self.answer() is None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.kill()
-        self._process.wait()
-        self._process.stdin.close()
-        self._process.stdout.close()
+        assert self._parent.stdin is not None
+        assert self._parent.stdout is not None
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        self._parent.stdin.close()
+        self._parent.wait(_DEADLINE)
+        self._parent.stdout.close()
 
     def send(self, **request: Any) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.flush()
+        assert self._parent.stdin is not None
+        self._parent.stdin.write(json.dumps(request).encode() + b"\n")
+        self._parent.stdin.flush()
 
     def answer(self) -> dict[str, Any] | None:
         """Return the answer to the last request, or None if the process died."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        assert self._parent.stdout is not None
+        line = self._parent.stdout.readline()
         if not line:
-            self._process.wait()
+            self._parent.wait()
             return None
         answer: dict[str, Any] = json.loads(line)
+        if "victim" in answer:
+            self._pid = answer["victim"]
+            return None
         return answer
 
     def ask(self, **request: Any) -> dict[str, Any] | None:
@@ -81,9 +88,8 @@ class Victim:
     @contextmanager
     def traced(self, *options: str) -> Iterator[None]:
         """Attach strace with these options while the block runs."""
-        pid = self._process.pid
         tracer = subprocess.Popen(
-            [_strace(), "-f", "-qq", *options, "-p", str(pid)], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+            [_strace(), "-f", "-qq", *options, "-p", str(self._pid)], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
         )
         try:
             _wait_for(lambda: self._status("TracerPid") != "0" or tracer.poll() is not None)
@@ -92,7 +98,7 @@ class Victim:
         finally:
             tracer.terminate()
             tracer.communicate()
-            _wait_for(lambda: self._process.poll() is not None or self._status("TracerPid") == "0")
+            _wait_for(lambda: self._status("TracerPid") == "0")
 
     @contextmanager
     def attacked(self, call: str, number: int, how: str) -> Iterator[None]:
@@ -111,12 +117,12 @@ class Victim:
 
     def wait_until_delayed(self) -> bool:
         """Wait until a delay holds the process up. Return False if it has answered, so that the call never came."""
-        assert self._process.stdout is not None
+        assert self._parent.stdout is not None
         steady = 0
         deadline = time.monotonic() + _DEADLINE
         while steady < 8:
             assert time.monotonic() < deadline, "neither delayed nor done"
-            if _has_input(self._process.stdout.fileno()):
+            if _has_input(self._parent.stdout.fileno()):
                 return False
             steady = steady + 1 if self._status("State").startswith("t") else 0
             time.sleep(0.001)
@@ -124,7 +130,7 @@ class Victim:
 
     def _status(self, key: str) -> str:
         try:
-            text = Path(f"/proc/{self._process.pid}/status").read_text()
+            text = Path(f"/proc/{self._pid}/status").read_text()
         except (FileNotFoundError, ProcessLookupError):
             return "0"
         return next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith(f"{key}:")), "0")

@@ -78,27 +78,20 @@ def test_a_system_call_that_fails_loses_nothing(victim: Victim, suffix: str, tmp
 
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
-def test_a_process_killed_at_a_system_call_loses_nothing(suffix: str, tmp_path: Path) -> None:
+def test_a_process_killed_at_a_system_call_loses_nothing(victim: Victim, suffix: str, tmp_path: Path) -> None:
     attacks = 0
-    victim = Victim()
-    try:
-        for operation in OPERATIONS:
-            folder = tmp_path / operation.name
-            folder.mkdir()
-            for call, number in _attacks(victim, operation, suffix, folder, rounds(400, 300, 3)):
-                root = folder / f"{call}-{number}"
-                where = f"{operation.name}, killed at {call} {number}"
-                assert victim.ask(prepare=operation.name, root=str(root), suffix=suffix) == {}, where
-                before = documents(root)
-                with victim.attacked(call, number, "signal=KILL"):
-                    answer = victim.ask(work=True)
-                _judge(root, suffix, operation, before, where)
-                attacks += 1
-                if answer is None:
-                    victim.__exit__()
-                    victim = Victim()
-    finally:
-        victim.__exit__()
+    for operation in OPERATIONS:
+        folder = tmp_path / operation.name
+        folder.mkdir()
+        for call, number in _attacks(victim, operation, suffix, folder, rounds(400, 300, 3)):
+            root = folder / f"{call}-{number}"
+            where = f"{operation.name}, killed at {call} {number}"
+            assert victim.ask(prepare=operation.name, root=str(root), suffix=suffix) == {}, where
+            before = documents(root)
+            with victim.attacked(call, number, "signal=KILL"):
+                victim.ask(work=True)
+            _judge(root, suffix, operation, before, where)
+            attacks += 1
     _log.info("%s processes were killed", attacks)
 
 

@@ -3,10 +3,14 @@
 Each line on standard input is a request (a JSON object), each line on standard output its answer. `{"prepare": NAME,
 "root": ..., "suffix": ...}` makes a store in which the operation of that name in `test_faults.OPERATIONS` can be done.
 `{"work": true}` does it, and `{"append": 21}` appends one more run with the same handle.
+
+The process forks the victim and waits. When it is killed, the next one is forked, because to load all of this takes
+longer than an attack. Each victim says `{"victim": PID}` first.
 """
 
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -20,6 +24,15 @@ _BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 
 def main() -> None:
+    while (pid := os.fork()) != 0:
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code != -signal.SIGKILL:
+            sys.exit(code)
+    os.write(1, json.dumps({"victim": os.getpid()}).encode() + b"\n")
+    _serve()
+
+
+def _serve() -> None:
     operation, scene = None, None
     for line in sys.stdin:
         request: dict[str, Any] = json.loads(line)
