@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from agno.db.schemas import UserMemory
 
+from localstore.format.agno_db.messages import to_seconds
 from localstore.integrations.agno_db.listing import page_of, sorted_by
 from localstore.integrations.agno_db.memory_sessions import MemorySessions
 from localstore.integrations.agno_db.side_files import SideFiles
@@ -43,9 +44,10 @@ class Memories:
         if memory.memory_id is None:
             memory.memory_id = str(uuid4())
         record = memory.to_dict()
-        updated_at = memory.updated_at if now is None else now
-        if isinstance(updated_at, int):  # `to_dict` makes it text
-            record["updated_at"] = updated_at
+        if now is not None:
+            record["updated_at"] = now
+        elif "updated_at" in record:
+            record["updated_at"] = to_seconds(record["updated_at"])
 
         def put(memories: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if all(other.get("memory_id") != memory.memory_id for other in memories):
