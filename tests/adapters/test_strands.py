@@ -81,7 +81,7 @@ def test_the_tests_of_strands_pass(tmp_path: Path) -> None:
         STRANDS.newest,
         *("-m", "pytest", "-q", "-o", "addopts=", "-p", "strands_stand_in", "-p", "no:cacheprovider", "--timeout=60"),
         *(*files, "-k", " and ".join(f"not {name}" for name in OF_FILES)),
-        more=("pytest", "pytest-asyncio", "pytest-timeout"),
+        more=("pytest", "pytest-asyncio", "pytest-timeout", "moto"),
         cwd=sources,
         timeout=900,
         env={"PYTHONPATH": f"{sources}:{ROOT}:{Path(__file__).parent / 'stand_ins'}"},
