@@ -221,7 +221,7 @@ def storage_session(session_id: str) -> Any:
 
 
 async def case_random_calls_agree_with_the_store_in_memory(folder: Path) -> None:
-    for seed in range(rounds(2, 4, 100)):
+    for seed in range(rounds(2, 4, 40)):
         ours: ConversationStore = LocalConversationStore(one_of_them(folder / str(seed), seed))
         await compare(random.Random(seed), ours, InMemoryConversationStore())
 
