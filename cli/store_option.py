@@ -96,13 +96,13 @@ def _open_database(url: str, *, create: bool) -> SessionStorage:
     return storage
 
 
-def folder_of(storage: SessionStorage) -> JsonStorage | YamlStorage:
-    """Return a store that must be in a folder. Raises NoFile if it is in a database."""
+def folder_of(storage: SessionStorage, option: str = "") -> JsonStorage | YamlStorage:
+    """Return a store that must be in a folder, with this option. Raises NoFile if it is in a database."""
     from localstore.storage.storage import JsonStorage, YamlStorage
 
     if isinstance(storage, (JsonStorage, YamlStorage)):
         return storage
-    raise needs_folder(store_name(storage))
+    raise needs_folder(store_name(storage), option)
 
 
 def store_name(storage: SessionStorage) -> str:
@@ -117,9 +117,12 @@ def _reading() -> Reading:
     return reading
 
 
-def needs_folder(name: str) -> NoFile:
-    """Return the error of a command that works on the files of a store, for a store in a database."""
-    command = click.get_current_context().command_path
+def needs_folder(name: str, option: str = "") -> NoFile:
+    """Return the error of a command that works on the files of a store, for a store in a database.
+
+    `option` is the one that needs files, if the command does not always.
+    """
+    command = f"{click.get_current_context().command_path} {option}".rstrip()
     return NoFile(
         f"'{command}' works on a folder, and {name} is a database. Use a folder, and copy sessions with: "
         "localstore copy FROM TO"
@@ -148,8 +151,8 @@ def database_of(option: str | None) -> DatabaseStorage | None:
     return cast("DatabaseStorage", _open_database(url, create=False))
 
 
-def find_store(option: str | None) -> str:
-    """Return the folder of the store.
+def find_store(option: str | None, needed_by: str = "") -> str:
+    """Return the folder of the store. `needed_by` is the option that needs a folder, if the command does not always.
 
     It is the one that the option or the environment names; otherwise that of a document that SESSION names by its path;
     otherwise that of a store near the working directory.
@@ -157,7 +160,7 @@ def find_store(option: str | None) -> str:
     Raises StoreNotFound if there is none, Ambiguous if several stores could be meant, and NoFile if it is a database.
     """
     if (url := url_of(option)) is not None:
-        raise needs_folder(without_password(url))
+        raise needs_folder(without_password(url), needed_by)
     option = _by_option(option)
     if option is not None:
         return _named(option, "--store")

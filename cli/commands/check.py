@@ -52,7 +52,7 @@ def command(repair: bool, dry_run: bool, as_json: bool, store: str | None) -> No
     if database is not None:
         findings: Findings = database.check()
     else:
-        root = find_store(store)
+        root = find_store(store, "--repair" if repair else "")
         findings = repair_store(root, dry_run=dry_run) if repair else check_store(root)
     printed: list[Finding] = []
     show = _printer_for_person() if output.to_terminal() else _line

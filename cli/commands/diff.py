@@ -50,7 +50,7 @@ def command(
         old, new = (session_id, _read(storage, session_id)), (other_id, _read(storage, other_id))
     elif backup is not None:
         new = (session_id, _read(storage, session_id))
-        old = (f"{session_id} in backup {backup}", read_backup(folder_of(storage), backup, session_id))
+        old = (f"{session_id} in backup {backup}", read_backup(folder_of(storage, "--backup"), backup, session_id))
     else:
         new = (session_id, _read(storage, session_id))
         old = _origin(storage, new[1])

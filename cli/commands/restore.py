@@ -53,7 +53,7 @@ def command(
     from ..restore_items import find_restorable, restorable
 
     if kind == "backup":
-        folder_of(storage)
+        folder_of(storage, "--kind backup")
     items = restorable(storage, kind)
     found = (find_restorable(storage, kind, items, name) for name in names)
     chosen = list({item.name: item for item in found}.values())
@@ -69,7 +69,7 @@ def command(
     if kind == "backup":
         undo_backup(str(folder_of(storage).root), chosen[0], items[0].name, sure=yes, as_json=as_json)
     elif to is not None and _is_path(to):
-        folder_of(storage)
+        folder_of(storage, "--to PATH")
         copy_document(chosen[0], to, as_json=as_json)
     elif kind == "rescue" and isinstance(storage, Storage):
         restore_rescued(str(storage.root), chosen, new_id=to, as_json=as_json)

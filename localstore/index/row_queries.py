@@ -26,6 +26,8 @@ _GROUPS: "dict[GroupKey, str]" = {
 _SUMS = ", ".join(f"sum(usage.{name})" for name in ("runs", "failures", "input", "output", "cached", "milliseconds"))
 _VALUES = 512
 """How many values a statement gets at once."""
+_LONGEST_PATTERN = 10_000
+"""How many characters LIKE compares, whose pattern has at most 50,000 bytes."""
 
 
 def get(connection: sqlite3.Connection, session_id: str) -> IndexRow | None:
@@ -150,7 +152,7 @@ def containing(connection: sqlite3.Connection, text: str, limit: int | None) -> 
     """
     escaped = re.sub("[!%_]", r"!\g<0>", text)
     condition, value = "{} LIKE ? ESCAPE '!'", f"%{escaped}%"
-    if not text.isascii():
+    if not text.isascii() or len(text) > _LONGEST_PATTERN:
         connection.create_function("casefold", 1, str.casefold, deterministic=True)
         condition, value = "instr(casefold({}), ?)", text.casefold()
     matching = [

@@ -169,6 +169,8 @@ def test_what_needs_files_says_so(invoke: Invoke, args: list[str], tmp_path: Pat
     assert (result.exit_code, result.stdout) == (4, "")
     assert "has no file" in result.stderr or "works on a folder" in result.stderr
     assert "localstore " in result.stderr.partition("localstore: ")[2]
+    if args[0] in ("restore", "check", "diff"):  # without this option they work on databases, too
+        assert {"--kind", "--repair", "--backup"}.intersection(args).pop() in result.stderr
 
 
 def test_a_table_of_agno_is_previewed_upgraded_and_brought_back(invoke: Invoke, tmp_path: Path) -> None:
