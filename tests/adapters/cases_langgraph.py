@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 from uuid import UUID
 
+import pytest
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
@@ -275,6 +276,24 @@ def case_a_thread_is_listed_whatever_else_its_session_has(folder: Path) -> None:
         saver.prune(["trip"])
         assert len([*saver.list(None)]) == 1
         assert [item.source for item in storage.items("trip") if item.source != "langgraph"] == ["openai-agents"]
+
+
+def case_a_checkpoint_that_was_broken_by_hand_is_named_each_time(folder: Path) -> None:
+    """It was a bare KeyError, and the next call left the checkpoint out."""
+    storage = JsonStorage(folder)
+    ask(LocalCheckpointSaver(storage), "one")
+    path = storage.path("trip")
+    good = path.read_text()
+    path.write_text(good.replace('"ns": "",', "", 1))
+    for saver in (LocalCheckpointSaver(storage), LocalCheckpointSaver(storage)):
+        for _ in range(2):
+            with pytest.raises(LookupError, match=r"item '.*' of the thread .*KeyError: 'ns'.*Take it from a backup"):
+                saver.get_tuple(TRIP)
+        path.write_text(good)
+        found = saver.get_tuple(TRIP)
+        assert found is not None
+        assert found.checkpoint["channel_values"]["count"] == 3
+        path.write_text(good.replace('"ns": "",', "", 1))
 
 
 async def case_tasks_and_savers_on_one_thread_lose_nothing(folder: Path) -> None:

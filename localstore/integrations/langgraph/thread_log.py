@@ -81,11 +81,21 @@ class ThreadLog:
             self.add(items[places[-1] + 1 if places else 0 :], revision)
 
     def add(self, items: list[Item], revision: str) -> None:
-        """Take in items that were added to the end, after which the session has this revision."""
+        """Take in items that were added to the end, after which the session has this revision.
+
+        Raises LookupError for an item that lacks something: the next call reads everything again.
+        """
         for item in items:
+            try:
+                if isinstance(item.data, dict):
+                    self._add(item.data)
+            except (KeyError, TypeError, AttributeError) as error:
+                self._clear()
+                raise LookupError(
+                    f"item {item.item_id!r} of the thread is not as LangGraph's adapter stores one "
+                    f"({type(error).__name__}: {error}). Was the document edited? Take it from a backup."
+                ) from error
             self.last = item.item_id
-            if isinstance(item.data, dict):
-                self._add(item.data)
         self.revision = revision
 
     def _add(self, data: dict[str, Any]) -> None:
@@ -112,7 +122,7 @@ class ThreadLog:
     def _clear(self) -> None:
         for content in (self.checkpoints, self.writes, self.own, self.values, self.runs, self.newest, self.whole):
             content.clear()
-        self.last = None
+        self.revision, self.last = "", None
 
     def ordered_writes(self, key: Key) -> list[dict[str, Any]]:
         """Return the pending writes of a checkpoint in the order in which LangGraph applies them."""
