@@ -126,9 +126,9 @@ class StorageWriting(StorageReading):
 
             >>> storage.append_many("import", [Run(run_id="r1"), Run(run_id="r2")])
 
-        All runs are stored, or none, also after a crash. The document is written once as a whole: the cost is that of
-        the session, and not that of so many appends. A run that is stored already is not written again, and a run whose
-        unfinished form is stored replaces it, as in `append`; the ids of all stored runs are checked.
+        All runs are stored, or none, also after a crash. The ids of all stored runs are checked: the document is read
+        once, and the new runs are added to its end. A run that is stored already is not written again, and a run whose
+        unfinished form is stored replaces it, as in `append`; the document is then written as a whole.
 
         Args:
             session_id: The session.

@@ -50,6 +50,8 @@ def raw_items(root: Path, session_id: str, suffix: str) -> tuple[list[Item] | No
         except Torn:  # somebody was killed there: the entries that are whole
             raw = _slurp(root, session_id, suffix)
             assert raw is not None
+            end = raw.find(_CLOSING[suffix])  # several entries stand behind it before any of them counts
+            raw = raw if end < 0 else raw[: end + len(_CLOSING[suffix])]
             found = (_entry(match[0], suffix) for match in _ENTRIES[suffix].finditer(raw))
             return items_of([entry for entry in found if entry is not None]), True
     finally:

@@ -25,6 +25,7 @@ from typing import Any
 
 import pytest
 
+from localstore.format.document import LAYOUTS
 from tests import oracle
 from tests.crash.mixed_ledger import Call, Ledger, assert_holds
 from tests.crash.mixed_reader import raw_items
@@ -418,6 +419,19 @@ class Load:
 def _log_figures(figures: Counter[str], began: float) -> None:
     said = ", ".join(f"{count} {name}" for name, count in figures.items())
     _log.info("%s; nothing lost; %.1f s", said, time.monotonic() - began)
+
+
+@pytest.mark.parametrize("suffix", sorted(STORAGES))
+def test_the_raw_reader_sees_none_of_several_entries_whose_writer_was_killed(suffix: str, tmp_path: Path) -> None:
+    """It took the second one for stored, because it is whole, and then missed it."""
+    storage = STORAGES[suffix](tmp_path)
+    storage.append("s0", made("w0-1-1-keep", 1, 200))
+    path = storage.path("s0")
+    before = path.read_bytes()
+    storage.append_many("s0", [made(f"w0-1-{number}-keep", 1, 200) for number in (2, 3)])
+    end = LAYOUTS[suffix].end
+    path.write_bytes(before + path.read_bytes()[len(before.removesuffix(end)) + len(end) :])
+    assert raw_items(tmp_path, "s0", suffix)[0] == [("w0-1-1-keep", 1)]
 
 
 @pytest.mark.timeout(7200)
