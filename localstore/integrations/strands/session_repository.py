@@ -67,7 +67,7 @@ class LocalSessionRepository(SessionRepository):  # type: ignore[misc] # Strands
 
     def create_agent(self, session_id: str, session_agent: SessionAgent, **kwargs: Any) -> None:  # noqa: ARG002
         """Store the record of an agent."""
-        self._put(session_id, "agents", session_agent.agent_id, session_agent.to_dict())
+        self._put(session_id, "agents", session_agent.agent_id, lambda _: session_agent.to_dict())
 
     def read_agent(self, session_id: str, agent_id: str, **kwargs: Any) -> SessionAgent | None:  # noqa: ARG002
         """Return the record of an agent, or None if it does not exist."""
@@ -76,11 +76,14 @@ class LocalSessionRepository(SessionRepository):  # type: ignore[misc] # Strands
 
     def update_agent(self, session_id: str, session_agent: SessionAgent, **kwargs: Any) -> None:  # noqa: ARG002
         """Replace the record of an agent. Raises SessionException if it does not exist."""
-        before = self.read_agent(session_id, session_agent.agent_id)
-        if before is None:
-            raise SessionException(f"Agent {session_agent.agent_id} in session {session_id} does not exist")
-        session_agent.created_at = before.created_at
-        self._put(session_id, "agents", session_agent.agent_id, session_agent.to_dict())
+
+        def updated(before: Any) -> Any:
+            if before is None:
+                raise SessionException(f"Agent {session_agent.agent_id} in session {session_id} does not exist")
+            session_agent.created_at = before.get("created_at", session_agent.created_at)
+            return session_agent.to_dict()
+
+        self._put(session_id, "agents", session_agent.agent_id, updated)
 
     def create_message(
         self,
@@ -160,18 +163,22 @@ class LocalSessionRepository(SessionRepository):  # type: ignore[misc] # Strands
 
     def create_multi_agent(self, session_id: str, multi_agent: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Store the state of a graph or a swarm."""
-        self._put(session_id, "multi_agents", multi_agent.id, multi_agent.serialize_state())
+        self._put(session_id, "multi_agents", multi_agent.id, lambda _: multi_agent.serialize_state())
 
     def read_multi_agent(self, session_id: str, multi_agent_id: str, **kwargs: Any) -> dict[str, Any] | None:  # noqa: ARG002
         """Return the state of a graph or a swarm, or None if it does not exist."""
         found: dict[str, Any] | None = self._records(session_id).get("multi_agents", {}).get(multi_agent_id)
         return found
 
-    def update_multi_agent(self, session_id: str, multi_agent: Any, **kwargs: Any) -> None:
+    def update_multi_agent(self, session_id: str, multi_agent: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Replace the state of a graph or a swarm. Raises SessionException if it does not exist."""
-        if self.read_multi_agent(session_id, multi_agent.id) is None:
-            raise SessionException(f"MultiAgent state {multi_agent.id} in session {session_id} does not exist")
-        self.create_multi_agent(session_id, multi_agent, **kwargs)
+
+        def updated(before: Any) -> Any:
+            if before is None:
+                raise SessionException(f"MultiAgent state {multi_agent.id} in session {session_id} does not exist")
+            return multi_agent.serialize_state()
+
+        self._put(session_id, "multi_agents", multi_agent.id, updated)
 
     def _items(self, session_id: str) -> list[Item]:
         return self.storage.items(session_id, user_id=self._user_id, source=SOURCE)
@@ -179,11 +186,12 @@ class LocalSessionRepository(SessionRepository):  # type: ignore[misc] # Strands
     def _records(self, session_id: str) -> Records:
         return _records_in(state_of(self.storage, session_id, self._user_id))
 
-    def _put(self, session_id: str, kind: str, key: str, record: Any) -> None:
-        """Store a record below its kind and its key."""
+    def _put(self, session_id: str, kind: str, key: str, record_after: Callable[[Any], Any]) -> None:
+        """Store what `record_after` makes of the record below this kind and key, which is None if there is none."""
 
         def put(records: Records) -> Records:
-            return {**records, kind: {**records.get(kind, {}), key: record}}
+            known = records.get(kind, {})
+            return {**records, kind: {**known, key: record_after(known.get(key))}}
 
         self._change(session_id, {kind: key}, put)
 
