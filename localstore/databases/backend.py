@@ -30,7 +30,7 @@ State = Literal["missing", "agno", "unfinished", "ready"]
 """What is where a store is to be opened: nothing, sessions of agno, some that are upgraded in part, or a store."""
 HOW_TO_UPGRADE = "Upgrade it with 'localstore upgrade --store URL', or open it with auto_upgrade_schema=True."
 LONGEST_WAIT = 7 * 24 * 3600.0
-"""The longest `lock_timeout` in seconds: servers take no longer one."""
+"""The longest `lock_timeout` in seconds that is passed to servers, which refuse longer ones."""
 HEADER = -1
 """The position of the header."""
 TRASH = "trash"
