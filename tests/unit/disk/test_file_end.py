@@ -2,33 +2,17 @@
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from localstore.disk import filesystem
 from localstore.disk.file_end import add_line, extend
+from tests.unit.disk.ending import CLOSING, OLD
 from tests.unit.watched_disk import Call, WatchedDisk
 
-OLD, CLOSING = b"head, entries" + b"\n  ]\n}\n", b"\n  ]\n}\n"
 NEW = b",\n    {" + b"x" * 500 + b"\n    }" + CLOSING
 WHOLE = OLD.removesuffix(CLOSING) + NEW
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "file"
-    path.write_bytes(OLD)
-    return path
-
-
-@pytest.fixture
-def fd(file: Path, disk: WatchedDisk) -> Iterator[int]:
-    fd = filesystem.system.open(str(file), os.O_RDWR)
-    disk.forget()
-    yield fd
-    os.close(fd)
 
 
 def test_extending_within_one_page_is_one_write(file: Path, fd: int, disk: WatchedDisk) -> None:

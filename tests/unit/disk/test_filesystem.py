@@ -5,32 +5,13 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from localstore.disk import filesystem
+from tests.unit.disk.ending import OLD
 from tests.unit.watched_disk import WatchedDisk
-
-OLD, CLOSING = b"head, entries" + b"\n  ]\n}\n", b"\n  ]\n}\n"
-NEW = b",\n    {" + b"x" * 500 + b"\n    }" + CLOSING
-WHOLE = OLD.removesuffix(CLOSING) + NEW
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "file"
-    path.write_bytes(OLD)
-    return path
-
-
-@pytest.fixture
-def fd(file: Path, disk: WatchedDisk) -> Iterator[int]:
-    fd = filesystem.system.open(str(file), os.O_RDWR)
-    disk.forget()
-    yield fd
-    os.close(fd)
 
 
 def test_new_folders_are_private_and_their_names_durable(tmp_path: Path, disk: WatchedDisk) -> None:
