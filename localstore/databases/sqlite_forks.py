@@ -8,7 +8,6 @@ closes all connections before it.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
@@ -17,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
+
+from localstore.disk.loading import register_at_fork
 
 _PATIENCE = 10.0
 """How many seconds a fork waits for other threads at most."""
@@ -79,5 +80,4 @@ def _after_fork_in_child() -> None:
     _engines.clear()  # those of the parent, which may have connections in use if it waited in vain
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

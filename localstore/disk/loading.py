@@ -11,6 +11,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 from localstore.disk import file_names, filesystem
 
@@ -82,5 +84,47 @@ def _forget_imports() -> None:
             sys.modules.pop(name, None)
 
 
+class _Hooks(NamedTuple):
+    before: Callable[[], None]
+    after_in_parent: Callable[[], None]
+    after_in_child: Callable[[], None]
+
+
+_hooks: list[_Hooks] = []
+_done: dict[int, list[_Hooks]] = {}
+"""The hooks of the forks that are being made, by thread."""
+
+
+def register_at_fork(
+    *, before: Callable[[], None], after_in_parent: Callable[[], None], after_in_child: Callable[[], None]
+) -> None:
+    """Let functions be called by each fork, even by one that waits at this moment for the caller to be imported.
+
+    `os.register_at_fork` would leave such a fork out: it could inherit what a thread opens as soon as the import ends.
+    """
+    _hooks.append(_Hooks(before, after_in_parent, after_in_child))
+
+
+def _before_fork() -> None:
+    _wait_for_imports()
+    done: list[_Hooks] = []
+    _done[threading.get_ident()] = done
+    while len(done) < len(_hooks):  # a module may be imported meanwhile
+        done.append(_hooks[len(done)])
+        done[-1].before()
+
+
+def _after_fork_in_parent() -> None:
+    for hooks in reversed(_done.pop(threading.get_ident(), [])):
+        hooks.after_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    _done.clear()
+    _forget_imports()
+    for hooks in _hooks:
+        hooks.after_in_child()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_wait_for_imports, after_in_child=_forget_imports)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

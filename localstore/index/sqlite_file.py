@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from localstore.disk import filesystem
+from localstore.disk.loading import register_at_fork
 from localstore.disk.locks import LockPool
 from localstore.disk.network_folder import is_shared
 from localstore.disk.store_identity import make_folders
@@ -99,8 +100,7 @@ def _after_fork_in_child() -> None:
         file.reset_after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def is_busy(error: sqlite3.Error) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from localstore import JsonStorage, LockTimeout, YamlStorage
-from localstore.disk import file_names, filesystem, locks
+from localstore.disk import file_names, filesystem, loading, locks
 from localstore.disk.locks import MANIFEST, STRIPES, LockPool, pool_of
 from tests.effort import rounds
 from tests.unit.conftest import StorageClass
@@ -279,6 +279,28 @@ def test_a_fork_neither_waits_for_ever_nor_frees_the_parents_locks(tmp_path: Pat
         cwd=ROOT,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_calls_what_is_registered_while_it_waits_for_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that imported the index meanwhile opened it, and the child inherited the connection: it waited 10 s."""
+    calls: list[str] = []
+    monkeypatch.setattr(loading, "_hooks", [*loading._hooks])
+
+    def wait() -> None:
+        loading.register_at_fork(
+            before=lambda: calls.append("before"),
+            after_in_parent=lambda: calls.append("in parent"),
+            after_in_child=lambda: calls.append("in child"),
+        )
+
+    monkeypatch.setattr(loading, "_wait_for_imports", wait)
+    child = os.fork()
+    if not child:
+        os._exit(calls != ["before", "in child"])
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert calls == ["before", "in parent"]
 
 
 @pytest.fixture
