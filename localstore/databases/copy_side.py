@@ -16,9 +16,9 @@ from localstore.maintenance.copying import (
     Listed,
     Revision,
     Written,
+    known_revision,
     merged_with,
     new,
-    revision_of,
     written,
 )
 from localstore.models.filter import Filter
@@ -38,7 +38,7 @@ class DatabaseSide:
     def listed(self, where: Filter) -> Sequence[Listed]:
         """Return the sessions that match the filter, most recently updated first."""
         rows = self._backend.page(where, None, None, newest_first=True)
-        return [Listed(row["session_id"], revision_of(row["fingerprint"]), row["fingerprint"][0]) for _, row in rows]
+        return [Listed(row["session_id"], known_revision(row["fingerprint"]), row["fingerprint"][0]) for _, row in rows]
 
     def unreadable(self) -> Mapping[str, str]:
         """Return {}: there are no files."""
@@ -48,7 +48,7 @@ class DatabaseSide:
         """Return the revision of each of these sessions that the store has."""
         asked = [*session_ids]
         rows = self._backend.rows(asked) if asked else []
-        return {row["session_id"]: revision_of(row["fingerprint"]) for row in rows}
+        return {row["session_id"]: known_revision(row["fingerprint"]) for row in rows}
 
     def read(self, session_ids: Sequence[str]) -> Iterator[Form | LocalstoreError | PermissionError | None]:
         """Yield each of these sessions: None if there is none, or the error if it cannot be read."""
@@ -57,7 +57,9 @@ class DatabaseSide:
 
     def _stored(self, session_ids: Sequence[str]) -> dict[str, Form]:
         found = self._backend.read_many(session_ids) if session_ids else {}
-        return {key: Form(one.header, one.entries, revision_of(one.row["fingerprint"])) for key, one in found.items()}
+        return {
+            key: Form(one.header, one.entries, known_revision(one.row["fingerprint"])) for key, one in found.items()
+        }
 
     def write(self, forms: Sequence[Form]) -> Iterator[Written | LocalstoreError | PermissionError]:
         """Add what the store lacks of each session, durably, and yield what was done, or the error."""
@@ -67,7 +69,7 @@ class DatabaseSide:
             for form in forms:
                 if form.problem is None and form.session_id not in fresh:
                     change = new_session(form.header, form.entries)
-                    fresh[form.session_id] = revision_of(change.row["fingerprint"])
+                    fresh[form.session_id] = known_revision(change.row["fingerprint"])
                     yield change
 
         try:
@@ -93,12 +95,12 @@ class DatabaseSide:
                 return _merge(locked, SessionChange(locked, locked.row, self._backend.address), form)
             if (error := self.refusal(form)) is not None:
                 raise error
-            return new(form, revision_of(create(locked, form.header, form.entries)["fingerprint"]))
+            return new(form, known_revision(create(locked, form.header, form.entries)["fingerprint"]))
 
         return self._backend.change(form.session_id, change)
 
     def refusal(self, form: Form) -> LocalstoreError | None:
-        """Return the error for a session that is not in the store, if its values alone cannot be stored."""
+        """Return the error with which a session is not created, or None if it can be; see `Side.refusal`."""
         return form.problem
 
     def digests(self, session_ids: Sequence[str]) -> dict[str, bytes]:
@@ -129,4 +131,4 @@ def _merge(locked: Locked, change: SessionChange, form: Form) -> Written:
             texts = [text_of(stored.header), *(one.text for one in entries)]
             locked.set_aside(aside(form.session_id, TRASH, texts))
         change.rewrite(merged.header, merged.entries)
-    return replace(done, revision=revision_of(change.row["fingerprint"]))
+    return replace(done, revision=known_revision(change.row["fingerprint"]))

@@ -20,6 +20,7 @@ from localstore.engine.recent_items import REMEMBERED_ITEMS
 from localstore.engine.removal import with_removal
 from localstore.errors import Conflict, LocalstoreError
 from localstore.format.values import json_equal
+from localstore.index.row import revision_of
 from localstore.maintenance.trash import Removal, gone
 from localstore.models.filter import Filter
 from localstore.models.session_info import SessionInfo
@@ -44,7 +45,6 @@ from localstore.storage.items import (
     is_item,
     item_of,
     new_items,
-    revision_of,
 )
 from localstore.storage.update import new_header
 

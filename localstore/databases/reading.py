@@ -13,7 +13,7 @@ from localstore.errors import NoFile
 from localstore.format.document import newer_format_error, newest_state
 from localstore.format.words import composed
 from localstore.index.daily_usage import usage_by_day
-from localstore.index.row import IndexRow, activity, contains, latest_plausible_time
+from localstore.index.row import IndexRow, activity, contains, latest_plausible_time, revision_of
 from localstore.index.search_query import LiteralQuery, parse_query
 from localstore.index.short_ids import short_ids
 from localstore.models.filter import Filter
@@ -38,7 +38,7 @@ from localstore.storage.arguments import (
 )
 from localstore.storage.checked_values import session_of
 from localstore.storage.derived_calls import DerivedCalls
-from localstore.storage.items import Item, items_in, revision_of
+from localstore.storage.items import Item, items_in
 from localstore.storage.search import hits_in
 
 if TYPE_CHECKING:

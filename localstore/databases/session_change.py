@@ -18,11 +18,10 @@ from localstore.errors import Conflict, RunNotFound
 from localstore.format.document import newest_state, order_header
 from localstore.format.run_entry import keep_rating, with_rating
 from localstore.format.values import json_equal
-from localstore.index.row import IndexRow, after_append, after_finish, after_new_head, header_row
+from localstore.index.row import IndexRow, after_append, after_finish, after_new_head, header_row, revision_of
 from localstore.models.schema import SCHEMA_VERSION
 from localstore.models.times import now
 from localstore.storage.arguments import is_valid
-from localstore.storage.items import revision_of
 
 _FEW, _LONGEST = 8, 200
 """How many ids of how many characters of JSON the database compares with the text of its entries."""

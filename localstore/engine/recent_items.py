@@ -8,7 +8,7 @@ from localstore.index.row import IndexRow
 REMEMBERED_ITEMS = 64
 """How many of the newest entries are searched for a repeated item_id, besides as many as are added."""
 FEW = 8
-"""For how many new items what is remembered is enough, and the stored entries are searched before they are parsed."""
+"""How many new items at most are compared with what is remembered. For more, the stored entries are parsed."""
 _SESSIONS = 256
 """The number of sessions whose items are remembered."""
 

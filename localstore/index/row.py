@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
@@ -274,6 +274,11 @@ def matches_file(row: IndexRow, status: os.stat_result) -> bool:
         and row.get("boot") in (None, boot_id())
         and not (row.get("coarse_mtime") and _may_hide_an_edit(row))
     )
+
+
+def revision_of(fingerprint: Sequence[int]) -> str:
+    """Return the revision of a session whose row has this fingerprint: another text whenever its content is another."""
+    return "-".join(map(str, fingerprint))
 
 
 def is_trusted(row: IndexRow, status: os.stat_result) -> bool:

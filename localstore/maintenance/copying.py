@@ -21,6 +21,7 @@ from localstore.errors import (
     reason,
 )
 from localstore.format.values import json_equal
+from localstore.index.row import revision_of
 from localstore.maintenance.copy_results import Copied, Difference, NotCopied
 from localstore.models.filter import Filter
 from localstore.models.progress import Progress
@@ -364,9 +365,9 @@ class Record:
             self._is_changed = False
 
 
-def revision_of(fingerprint: Sequence[int]) -> Revision | None:
-    """Return the revision of a session whose row has this fingerprint; None for []."""
-    return " ".join(map(str, fingerprint)) or None
+def known_revision(fingerprint: Sequence[int]) -> Revision | None:
+    """Return the revision of a session whose row has this fingerprint; None for [], that of a row without a file."""
+    return revision_of(fingerprint) or None
 
 
 def digest_of(texts: Iterable[bytes]) -> bytes:

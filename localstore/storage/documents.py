@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from localstore.engine.snapshot import Part
+from localstore.index.row import revision_of
 from localstore.storage.arguments import (
     check_bytes,
     check_count,
@@ -147,7 +148,7 @@ class StorageDocuments(StorageWriting):
         Raises Conflict if the session has another revision, or another item with one of the ids; OwnerMismatch,
         KindMismatch, UnstorableValue, TypeError, and ValueError if two of the items have the same id.
         """
-        from localstore.storage.items import append_items, check_revision, entries_of, revision_of
+        from localstore.storage.items import append_items, check_revision, entries_of
 
         check_id(session_id)
         check_kind(kind)

@@ -23,9 +23,9 @@ from localstore.maintenance.copying import (
     Listed,
     Revision,
     Written,
+    known_revision,
     merged_with,
     new,
-    revision_of,
     written,
 )
 from localstore.models.filter import Filter
@@ -95,7 +95,7 @@ class FolderSide:
         try:
             with DocumentFile(f"{self._engine.root}/{path}") as file:
                 parsed = file.to_read()
-                if revision_of(fingerprint(file.status)) != listed:
+                if known_revision(fingerprint(file.status)) != listed:
                     return None
                 form = _form(parsed.header, parsed.entries, listed, parsed.raw, file)
         except (LayoutMismatch, LocalstoreError, OSError):
@@ -113,7 +113,7 @@ class FolderSide:
             with contextlib.suppress(FileNotFoundError), DocumentFile(snapshot.path) as file:
                 raw = file.read_all()
                 if fingerprint(file.status) == snapshot.fingerprint:
-                    revision = revision_of(snapshot.fingerprint)
+                    revision = known_revision(snapshot.fingerprint)
                     return _form(snapshot.header, snapshot.entries, revision, raw, file)
         raise self._engine.changed_all_the_time(session_id, self._engine.locate(session_id))
 
@@ -141,7 +141,7 @@ class FolderSide:
                 done = written(stored, merged)
                 write_merged(self._engine.root, document, merged, REPLACED)
                 row = document.row
-        return replace(done, revision=revision_of(row["fingerprint"]) if row else None)
+        return replace(done, revision=known_revision(row["fingerprint"]) if row else None)
 
     def _create(self, form: Form) -> IndexRow:
         if (error := self.refusal(form)) is not None:
@@ -155,7 +155,7 @@ class FolderSide:
         return suffix, form.document[1] if form.document is not None and form.document[0] == suffix else None
 
     def refusal(self, form: Form) -> LocalstoreError | None:
-        """Return the error for a session that is not in the store, if its values alone cannot be stored."""
+        """Return the error with which a session is not created, or None if it can be; see `Side.refusal`."""
         return form.problem if self._suffix_and_bytes(form)[1] is None else None
 
     def digests(self, _: Sequence[str]) -> dict[str, bytes]:
@@ -182,7 +182,7 @@ class FolderSide:
 
 def _revision(row: IndexRow) -> Revision | None:
     """Return the fingerprint of a document, or None if it does not tell every change."""
-    return None if "boot" in row or row.get("coarse_mtime") or "problem" in row else revision_of(row["fingerprint"])
+    return None if "boot" in row or row.get("coarse_mtime") or "problem" in row else known_revision(row["fingerprint"])
 
 
 def _is_in_layout(row: IndexRow) -> bool:

@@ -12,6 +12,7 @@ from localstore.engine.recent_items import FEW, REMEMBERED_ITEMS, RecentItems
 from localstore.engine.removal import with_removal
 from localstore.errors import Conflict
 from localstore.format.values import json_equal, to_json_value
+from localstore.index.row import revision_of
 from localstore.models.nearest import shown
 from localstore.models.times import now
 from localstore.storage.arguments import check_text
@@ -115,11 +116,6 @@ def check_revision(session_id: str, revision: str, expected: str | None) -> None
             "Read the items again, and repeat the change.",
             session_id=session_id,
         )
-
-
-def revision_of(fingerprint: Sequence[int]) -> str:
-    """Return the revision of a document whose file has this fingerprint."""
-    return "-".join(map(str, fingerprint))
 
 
 def append_items(document: Transaction, entries: list[Entry], expected: str | None, recent: RecentItems) -> str:

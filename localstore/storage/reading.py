@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localstore.engine.snapshot import Part
+from localstore.index.row import revision_of
 from localstore.models.filter import Filter
 from localstore.storage.arguments import (
     check_id,
@@ -141,8 +142,6 @@ class StorageReading(StorageListing):
 
         It can be compared with another revision of the same session in the same store, and has no other meaning.
         """
-        from localstore.storage.items import revision_of
-
         check_id(session_id)
         row = self._engine.listed(session_id)
         return "" if row is None else revision_of(row["fingerprint"])

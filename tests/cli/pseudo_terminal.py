@@ -1,7 +1,7 @@
 """Run a command in a pseudo-terminal of a given width, as a person sees it.
 
-The program `localstore` is not started anew for each command, which takes longer than most of them: a process that has
-loaded it forks. At the level `long`, and for a test that asks for it, the real program is started.
+Starting the program `localstore` takes longer than most commands, so a process that has loaded it forks for each one.
+At the level `long`, and for a test that asks for it, the real program is started.
 """
 
 from __future__ import annotations
