@@ -16,7 +16,6 @@ from localstore.databases.session_edit import DatabaseDocuments
 from localstore.databases.writing import DatabaseWriter
 from localstore.disk.rescue_folder import Rescued
 from localstore.disk.trash_folder import Trashed
-from localstore.engine.recent_items import REMEMBERED_ITEMS
 from localstore.engine.removal import with_removal
 from localstore.errors import Conflict, LocalstoreError
 from localstore.format.values import json_equal
@@ -39,6 +38,7 @@ from localstore.storage.arguments import (
 )
 from localstore.storage.async_twins import async_twin
 from localstore.storage.items import (
+    REMEMBERED_ITEMS,
     Item,
     check_revision,
     entries_of,

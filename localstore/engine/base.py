@@ -14,7 +14,7 @@ from localstore.disk.document_file import DocumentFile
 from localstore.disk.loading import load_yaml
 from localstore.disk.store_identity import make_folders
 from localstore.engine.copies import CopyWarnings
-from localstore.engine.recent_items import RecentItems
+from localstore.engine.last_writes import LastWrites
 from localstore.engine.run_writer import RunWriter
 from localstore.errors import DocumentBroken, LockTimeout
 from localstore.index.manifest import Manifest
@@ -66,7 +66,8 @@ class EngineBase:
         self.copies = CopyWarnings(self.root, self.index)
         self._durable_folders: set[str] = set()
         self.runs = RunWriter(self.root)
-        self.recent_items = RecentItems()
+        self.recent_items: LastWrites[list[str]] = LastWrites()
+        """The ids of the newest items, oldest first; none if they were not read."""
 
     def _take_over_manifest(self) -> None:
         """Take over the manifest of an earlier release. Without it, the documents are read again."""

@@ -1,10 +1,10 @@
 """Write runs and their steps into documents: each only once, and never over conflicting stored content."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
 from localstore.disk import rescue_folder
+from localstore.engine.last_writes import LastWrites
 from localstore.engine.open_document import Recent
 from localstore.engine.plan import Append, InPlace, Refused, Rewrite, Unchanged, plan_form
 from localstore.engine.step_append import with_step
@@ -15,21 +15,18 @@ from localstore.index.row import IndexRow
 
 REMEMBERED_RUNS = 64
 """The number of newest entries that are searched for a repeated run_id."""
-_REMEMBERED_SESSIONS = 256
-"""The number of sessions whose last write is remembered."""
 
 Entry = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _LastWrite:
-    """What this process remembers of its last write to a document. Valid while the document has this fingerprint.
+    """What a write showed of a document.
 
     `recent` maps the ids of the newest runs to their positions; None if they were not read. `steps` is the id and the
     number of steps of the last run if the write added a step to it; otherwise None.
     """
 
-    fingerprint: list[int]
     recent: dict[str, Recent] | None
     steps: tuple[str, int] | None = None
 
@@ -39,7 +36,7 @@ class RunWriter:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._last: OrderedDict[str, _LastWrite] = OrderedDict()
+        self._last: LastWrites[_LastWrite] = LastWrites()
 
     def append(self, document: Transaction, entry: Entry, update: Entry | None = None) -> None:
         """Add a run, or replace its stored, unfinished form. Write nothing new if the run is already stored.
@@ -64,7 +61,7 @@ class RunWriter:
                 recent[run_id] = Recent(offset, entry["status"] == "unfinished")
                 if len(recent) > REMEMBERED_RUNS:
                     del recent[next(iter(recent))]
-            self._remember(document, recent)
+            self._last.remember(document.row, _LastWrite(recent))
 
     @staticmethod
     def _plan(
@@ -85,15 +82,10 @@ class RunWriter:
         Otherwise, the run is read first. Raises RunNotFound if the run does not exist. Raises Conflict if the run is
         finished, has another step with this number, or has fewer than `number` steps.
         """
-        last = self._last.get(document.row["session_id"])
-        if (
-            last is not None
-            and last.steps == (run_id, number)
-            and last.fingerprint == document.row["fingerprint"]
-            and (plan := document.plan_step(step)) is not None
-        ):
+        last = self._last.of(document.row)
+        if last is not None and last.steps == (run_id, number) and (plan := document.plan_step(step)) is not None:
             document.execute(plan)
-            self._remember(document, last.recent, (run_id, number + 1))
+            self._last.remember(document.row, _LastWrite(last.recent, (run_id, number + 1)))
             return
         entry = with_step(document, run_id, number, step)
         if entry is None:
@@ -101,14 +93,14 @@ class RunWriter:
             return
         self.append(document, entry)
         if list(entry)[-2:] == ["steps", "status"] and _is_last(document.row, run_id):
-            last = self._last.get(document.row["session_id"])
-            recent = last.recent if last is not None and last.fingerprint == document.row["fingerprint"] else None
-            self._remember(document, recent, (run_id, number + 1))
+            last = self._last.of(document.row)
+            recent = None if last is None else last.recent
+            self._last.remember(document.row, _LastWrite(recent, (run_id, number + 1)))
 
     def recent(self, document: Transaction) -> dict[str, Recent]:
         """Return the newest runs by id. They are remembered from the last write if the document is unchanged since."""
-        last = self._last.get(document.row["session_id"])
-        if last is not None and last.recent is not None and last.fingerprint == document.row["fingerprint"]:
+        last = self._last.of(document.row)
+        if last is not None and last.recent is not None:
             return last.recent
         return document.recent(REMEMBERED_RUNS)
 
@@ -118,20 +110,11 @@ class RunWriter:
         They are not parsed if the run cannot be among them and remembering them would not pay off, either because other
         processes write to the session or because this process writes to a very large number of sessions.
         """
-        last = self._last.get(document.row["session_id"])
-        if last is None:
-            is_useful = len(self._last) < _REMEMBERED_SESSIONS
+        if document.row["session_id"] in self._last:
+            is_useful = self._last.of(document.row) is not None
         else:
-            is_useful = last.fingerprint == document.row["fingerprint"]
+            is_useful = not self._last.is_full
         return self.recent(document) if is_useful or not document.cannot_have(run_id, REMEMBERED_RUNS) else None
-
-    def _remember(
-        self, document: Transaction, recent: dict[str, Recent] | None, steps: tuple[str, int] | None = None
-    ) -> None:
-        session_id = document.row["session_id"]
-        if session_id not in self._last and len(self._last) >= _REMEMBERED_SESSIONS:
-            self._last.popitem(last=False)
-        self._last[session_id] = _LastWrite(document.row["fingerprint"], recent, steps)
 
     def conflict(self, document: Transaction, stored: Entry, entry: Entry) -> Conflict:
         """Return the error to raise when a run conflicts with the stored run of the same id.

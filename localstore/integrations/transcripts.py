@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from localstore.engine.recent_items import REMEMBERED_ITEMS
 from localstore.errors import Conflict
 from localstore.integrations.item_state import State, state_of
 from localstore.models.filter import Filter
 from localstore.models.joined_names import escaped_name, plain_name
-from localstore.storage.items import Item
+from localstore.storage.items import REMEMBERED_ITEMS, Item
 
 if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo

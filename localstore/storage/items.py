@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from localstore.engine.recent_items import FEW, REMEMBERED_ITEMS, RecentItems
+from localstore.engine.last_writes import LastWrites
 from localstore.engine.removal import with_removal
 from localstore.errors import Conflict
 from localstore.format.values import json_equal, to_json_value
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 Entry = dict[str, Any]
 
+REMEMBERED_ITEMS = 64
+"""How many of the newest entries are searched for a repeated item_id, besides as many as are added."""
+_FEW = 8
+"""How many new items at most are compared with what is remembered. For more, the stored entries are parsed."""
 _PLAIN = re.compile(r"[A-Za-z0-9_/-]+")
 """An id that every format writes as it is."""
 
@@ -118,23 +122,26 @@ def check_revision(session_id: str, revision: str, expected: str | None) -> None
         )
 
 
-def append_items(document: Transaction, entries: list[Entry], expected: str | None, recent: RecentItems) -> str:
+def append_items(
+    document: Transaction, entries: list[Entry], expected: str | None, recent: LastWrites[list[str]]
+) -> str:
     """Add items to a document, and return its new revision. Only the newest entries are searched for their ids."""
     session_id = document.row["session_id"]
     ids = [entry["item_id"] for entry in entries]
-    known = recent.of(document.row) if len(ids) <= FEW else None
-    if known is None:
-        words = ids if len(ids) <= FEW and all(map(_PLAIN.fullmatch, ids)) else ()
+    are_few = len(ids) <= _FEW
+    known = recent.of(document.row) if are_few else None
+    stored: list[Entry] = []
+    if known is None and (not are_few or session_id in recent):  # to remember more does not pay off
+        words = ids if are_few and all(map(_PLAIN.fullmatch, ids)) else ()
         stored = document.newest(REMEMBERED_ITEMS + len(ids), words)
     elif not known or not set(known).isdisjoint(ids):
-        stored = document.newest(REMEMBERED_ITEMS + FEW)
+        stored = document.newest(REMEMBERED_ITEMS + _FEW)
         known = [entry["item_id"] for entry in stored if is_item(entry)]
-    else:
-        stored = []
     if new := new_items(session_id, stored, entries):
         check_revision(session_id, revision_of(document.row["fingerprint"]), expected)
         document.append(new)
-        recent.remember(document.row, () if known is None else [*known, *[entry["item_id"] for entry in new]])
+        ids = [] if known is None else [*known, *[entry["item_id"] for entry in new]]
+        recent.remember(document.row, ids[-REMEMBERED_ITEMS - _FEW :])
     return revision_of(document.row["fingerprint"])
 
 

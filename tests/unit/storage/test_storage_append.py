@@ -77,7 +77,7 @@ def test_a_repeated_run_is_recognised_among_entries_of_any_size(storage: Storage
 def test_a_repeated_run_is_recognised_by_a_process_that_writes_to_very_many_sessions(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localstore.engine.run_writer._REMEMBERED_SESSIONS", 2)
+    monkeypatch.setattr("localstore.engine.last_writes._SESSIONS", 2)
     for turn in range(3):
         for number in range(5):
             storage.append(f"s{number}", answered(f"r{turn}"))
