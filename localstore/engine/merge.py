@@ -12,7 +12,7 @@ import orjson
 
 from localstore.engine.merge_order import Side, merged_order
 from localstore.engine.plan import compare_forms
-from localstore.engine.removal import REMOVED, removals
+from localstore.engine.removal import REMOVED, Removals
 from localstore.format.document import order_header
 from localstore.format.in_place import RUN_LISTS
 from localstore.format.run_entry import RATING_KEYS, with_rating
@@ -133,7 +133,7 @@ class _Merge:
 
     def __init__(self, ours: Version, theirs: Version, base: Version | None, prefer: Side | None) -> None:
         self._ours, self._theirs, self._base = ours, theirs, base
-        self._removals = [removals(one.header) if one is not None else {} for one in (ours, theirs, base)]
+        self._removals = [Removals({} if one is None else one.header) for one in (ours, theirs, base)]
         self._prefer = prefer
         self._later = prefer or _later(_last_time(ours), _last_time(theirs))
         self._same: set[Key] = set()
@@ -161,7 +161,7 @@ class _Merge:
         if ours is not None and theirs is not None:
             return self._form(key, ours, theirs, base)
         # A version knows of an id when it was last removed, if ever, and whether it is there. The greater pair counts.
-        removed = [times.get(key[1], "") if key[0] in _IDS else "" for times in self._removals]
+        removed = [one.last(key[1]) if key[0] in _IDS else "" for one in self._removals]
         here, there = (removed[0], ours is not None), (removed[1], theirs is not None)
         before = (removed[2], base is not None)
         known = max(here, there)
@@ -243,8 +243,8 @@ class _Merge:
     def _removed(self) -> dict[str, Any] | None:
         """Return the ids of the entries that either side removed, with the times of the removals as they are stored."""
         result: dict[str, tuple[str, Any]] = {}
-        for key in {**self._removals[0], **self._removals[1]}:
-            ours, theirs, before = (times.get(key) for times in self._removals)
+        for key in {**self._removals[0].times, **self._removals[1].times}:
+            ours, theirs, before = (one.times.get(key) for one in self._removals)
             if self._base is None or before not in (ours, theirs):
                 taken = "theirs" if (theirs or "") > (ours or "") or ours is None else "ours"
             else:
@@ -381,7 +381,7 @@ def _later(ours: str, theirs: str) -> Side | None:
 
 
 def _last_time(version: Version) -> str:
-    return max((*map(_time, version.entries), *removals(version.header).values()), default="")
+    return max((*map(_time, version.entries), *Removals(version.header).times.values()), default="")
 
 
 def _time(entry: Entry) -> str:

@@ -376,7 +376,10 @@ class Session(Record):
     part_of: str | None = None
     """The id of the session to which this sub-session belongs; None if it is a session of its own."""
     removed: dict[str, Any] | None = None
-    """The ids of the entries that were removed on purpose, each with the time of its last removal."""
+    """The ids of the entries that were removed on purpose, each with the time of its last removal.
+
+    A key that begins with `blake2b:` stands for many ids that were removed together.
+    """
     created_at: Time = current_time()
     """When the session began."""
     history: list[HistoryEntry] = Field(default_factory=list)

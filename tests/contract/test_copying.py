@@ -121,6 +121,25 @@ def test_what_a_copy_replaces_can_be_put_back(storage: SessionStorage, tmp_path:
         assert (before.name, before.runs[0].answer) == ("old", "old")
 
 
+def test_no_copy_brings_back_many_items_that_were_removed(storage: SessionStorage, tmp_path: Path) -> None:
+    """Their removals are a few lines, and what the other side added meanwhile stays."""
+    other = JsonStorage(tmp_path / "other")
+    storage.append_items("s", [Item(number) for number in range(200)])
+    storage.copy_to(other)
+    other.append_items("s", [Item("new", created_at="2001-01-01T00:00:00.000Z")])
+    storage.replace_items("s", [])
+    session = storage.read("s")
+    assert session is not None
+    assert [key[:8] for key in session.removed or ()] == ["blake2b:"] * 3
+
+    for _ in range(2):
+        other.copy_to(storage)
+        storage.copy_to(other)
+
+    assert [item.data for item in storage.items("s")] == [item.data for item in other.items("s")] == ["new"]
+    assert document(storage, "s") == document(other, "s")
+
+
 def test_an_empty_session_that_is_older_elsewhere_has_the_time_of_that(storage: SessionStorage, tmp_path: Path) -> None:
     """Listings kept the later time, and `check` of a database said that a row differed from its entries."""
     other = JsonStorage(tmp_path / "other")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localstore.engine.merge import in_order_of_both
-from localstore.engine.removal import removals
+from localstore.engine.removal import Removals
 from localstore.format.document import newest_state
 from localstore.format.values import json_equal
 from localstore.maintenance.importing.runs import IMPORTED, in_order
@@ -93,8 +93,8 @@ def plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) ->
             else:
                 change.conflicts.append(run_id)
     state = newest_state(entries)
-    known = _ids(entries) | removals(header).keys()
-    missing = [entry for entry in source.entries if _is_missing(entry, known, state)]
+    ids, removed = _ids(entries), Removals(header)
+    missing = [entry for entry in source.entries if _is_missing(entry, ids, removed, state)]
     kept = [form for index, entry in enumerate(entries) if (form := replaced.get(index, entry)) is not None]
     before = set(map(id, entries))
     change.entries = in_order_of_both(kept, missing)
@@ -115,10 +115,10 @@ def _holds(form: Entry, stored: Entry) -> bool:
     return merged is not None and json_equal(merged, form)
 
 
-def _is_missing(entry: Entry, known: set[str], state: dict[str, Any]) -> bool:
+def _is_missing(entry: Entry, ids: set[str], removed: Removals, state: dict[str, Any]) -> bool:
     """Return whether a document lacks an entry: a run or an item by its id, an update if it says something new."""
     if (key := ID_OF.get(entry["type"], "")) in entry:
-        return entry[key] not in known
+        return entry[key] not in ids and entry[key] not in removed
     if entry["type"] == "update":
         return any(not json_equal(state.get(key), entry[key]) for key in SESSION_KEYS if key in entry)
     return True

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localstore.engine.merge import Difference, Entry, Merged, Version, canonical, keyed, merge
+from localstore.engine.removal import Removals, together
 from localstore.format.document import newest_state
 from localstore.format.values import json_equal
 from tests.effort import rounds
@@ -343,7 +344,7 @@ def versions(draw: st.DrawFn) -> Version:
     entries.sort(key=lambda entry: entry["created_at"])
     header: dict[str, Any] = {}
     if removed := draw(st.dictionaries(st.sampled_from(["r1", "r2", "r3"]), st.sampled_from([time(7), time(8)]))):
-        header["removed"] = removed
+        header["removed"] = together(removed) if draw(st.booleans()) else removed
     if name := draw(st.sampled_from(["", "one", "two"])):
         header["name"] = name
     return version(*entries, **header)
@@ -361,11 +362,12 @@ def grown(draw: st.DrawFn) -> list[Version]:
 def runs_known(*sides: Version) -> set[str]:
     """Return the ids of the runs that the merge of some versions has, by the rule for removals."""
     known: dict[str, tuple[str, bool]] = {}
+    every = {run_id for side in sides for run_id in ids(side)}
     for side in sides:
         present = set(ids(side))
-        removed = side.header.get("removed", {})
-        for run_id in {*present, *removed}:
-            pair = removed.get(run_id, ""), run_id in present
+        removed = Removals(side.header)
+        for run_id in every:
+            pair = removed.last(run_id), run_id in present
             known[run_id] = max(known.get(run_id, ("", False)), pair)
     return {run_id for run_id, (_, is_there) in known.items() if is_there}
 
@@ -458,7 +460,7 @@ def test_what_both_sides_changed_is_reported(base: Version, ours: Version, their
     merged = merge(ours, theirs, base)
     stored, before = keyed(merged.entries), keyed(base.entries)
     reported = {difference.what.removeprefix("rating of ") for difference in merged.differences}
-    removed = merged.header.get("removed", {})
+    removed = Removals(merged.header)
     for side in (ours, theirs):
         for key, entry in keyed(side.entries).items():
             if json_equal(entry, before.get(key)) or json_equal(entry, stored.get(key)) or key[0] != "run":
