@@ -75,6 +75,8 @@ def pytest_collection_finish() -> None:
     """Exempt the collected tests from garbage collection, which would walk through all of them again and again."""
     gc.freeze()
     gc.enable()
+    if not IS_LONG and (connections := sys.modules.get("localstore.databases.sql_connections")) is not None:
+        connections._SYNCHRONOUS = "OFF"  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(optionalhook=True)

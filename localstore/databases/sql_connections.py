@@ -248,13 +248,13 @@ def _prepare_sqlite(timeout: float, path: str, connection: Any, record: Any) -> 
     give_up = time.monotonic() + timeout
     while True:
         try:
+            connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS}")
             connection.execute("PRAGMA journal_mode = WAL")
             break
         except sqlite3.OperationalError as error:  # several connections are the first: SQLite does not wait for them
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
                 raise
         time.sleep(_PAUSE_OF_SQLITE)
-    connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS}")
 
 
 def _check_file(path: str, _: Any, record: Any, __: Any) -> None:

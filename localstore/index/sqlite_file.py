@@ -243,9 +243,9 @@ class SqliteFile:
         self._identity = status.st_dev, status.st_ino
         self._keep(self._path)
         assert self._connection is not None  # noqa: S101 (for the type checker)
+        self._connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS}")  # first: what follows writes to a new file
         self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is in a new file
         self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS}")
         _prepare(self._connection, self._layout)
         return self._connection
 
