@@ -240,6 +240,13 @@ class Backend(Protocol):
         last `last_entries`."""
         ...
 
+    def read_run(self, session_id: str, run_id: str) -> Stored | None:
+        """Return a session with one run as its only entry, or None if it has no such run.
+
+        `stateful` has only entries that are not after the run.
+        """
+        ...
+
     def row(self, session_id: str) -> IndexRow | None:
         """Return the row of a session, or None if there is none."""
         ...

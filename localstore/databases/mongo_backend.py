@@ -138,6 +138,21 @@ class MongoBackend:
                 return (runs[-count] if len(runs) >= count else 0), values
             wanted *= 4
 
+    def read_run(self, session_id: str, run_id: str) -> Stored | None:
+        def read(database: Database[Document], snapshot: ClientSession) -> Stored | None:
+            of = Collections(database, self._name)
+            found = of.sessions.find_one({"_id": session_id}, {"facts": 1}, session=snapshot)
+            runs = of.entries.find({"session_id": session_id, "run_id": run_id}, {"position": 1}, session=snapshot)
+            place = max((one["position"] for one in runs), default=None)
+            if found is None or place is None:
+                return None
+            row: IndexRow = orjson.loads(found["facts"])
+            stateful = [one for one in row.get("offsets", {}).values() if one < place]
+            entries = entries_at(of, snapshot, session_id, (place, place + 1), [HEADER, *stateful])
+            return Stored(row, entries.pop(HEADER), [entries[place]], entries)
+
+        return self._client.read(read)
+
     def row(self, session_id: str) -> IndexRow | None:
         found = self._rows({"_id": session_id})
         return found[0][1] if found else None

@@ -70,12 +70,21 @@ class DatabaseReader(DerivedCalls):
         check_version(stored.row, self._backend.address)
         return self._snapshot(stored, is_whole=last_runs is None)
 
+    def _look_at_run(self, session_id: str, run_id: str) -> Snapshot | None:
+        """Return a session with one run, and with what of its newest state is not newer; None if it has no such run."""
+        stored = self._backend.read_run(session_id, run_id)
+        if stored is None:
+            return None
+        check_version(stored.row, self._backend.address)
+        return self._snapshot(stored, is_whole=False)
+
     def _snapshot(self, stored: Stored, *, is_whole: bool) -> Snapshot:
         if is_whole:
             current = newest_state(stored.entries)
         else:
             offsets = stored.row.get("offsets", {})
-            current = {name: stored.stateful[offsets[name]][name] for name in SESSION_KEYS if name in offsets}
+            places = {name: offsets[name] for name in SESSION_KEYS if offsets.get(name) in stored.stateful}
+            current = {name: stored.stateful[place][name] for name, place in places.items()}
         return Snapshot(self._backend.address, stored.header, stored.entries, current, stored.row["fingerprint"])
 
     def items(

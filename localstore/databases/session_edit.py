@@ -43,6 +43,9 @@ class DatabaseDocuments:
     def look(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
         return self._storage._look(session_id, matches, last_runs)
 
+    def look_at_run(self, session_id: str, run_id: str) -> Snapshot | None:
+        return self._storage._look_at_run(session_id, run_id)
+
     def check_access(self, row: IndexRow, user_id: str | None, kind: str | None) -> None:
         check_access(row, user_id, kind)
 

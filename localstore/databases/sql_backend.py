@@ -139,6 +139,22 @@ class SqlBackend:
             wanted *= 4
         return []
 
+    def read_run(self, session_id: str, run_id: str) -> Stored | None:
+        own = {"key": key(session_id)}
+
+        def read(connection: Connection) -> Stored | None:
+            found = connection.execute(self._statements.row, own).one_or_none()
+            runs = connection.execute(self._statements.runs, {**own, "runs": [key(run_id)]}).one_or_none()
+            if found is None or runs is None:
+                return None
+            row: IndexRow = orjson.loads(found[0])
+            places = {HEADER, runs[1], *(place for place in row.get("offsets", {}).values() if place < runs[1])}
+            chosen = connection.execute(self._statements.entries_at, {**own, "places": sorted(places)})
+            entries = {position: entry_of(content) for position, content in chosen}
+            return Stored(row, entries.pop(HEADER), [entries[runs[1]]], entries)
+
+        return self._connections.read(read)
+
     def row(self, session_id: str) -> IndexRow | None:
         found = self._all(self._statements.row, {"key": key(session_id)})
         return orjson.loads(found[0][0]) if found else None

@@ -50,6 +50,9 @@ class FolderDocuments:
     def look(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
         return self._engine.look(session_id, matches, Part(last_runs))
 
+    def look_at_run(self, session_id: str, run_id: str) -> Snapshot | None:  # noqa: ARG002
+        return None
+
     def check_access(self, row: IndexRow, user_id: str | None, kind: str | None) -> None:
         self._storage._check_access(row, user_id, kind)
 

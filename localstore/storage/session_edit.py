@@ -105,6 +105,13 @@ class Documents(Protocol):
         """
         ...
 
+    def look_at_run(self, session_id: str, run_id: str) -> Snapshot | None:
+        """Return a session with a run as its only entry, and with what of its newest state is not newer than the run.
+
+        Return None if it has no such run, or if the storage only reads whole sessions or their ends.
+        """
+        ...
+
     def check_access(self, row: IndexRow, user_id: str | None, kind: str | None) -> None:
         """Raise OwnerMismatch or KindMismatch if a session has another owner or kind. None matches any."""
         ...

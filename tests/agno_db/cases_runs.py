@@ -12,7 +12,7 @@ from agno.run.base import RunStatus
 from agno.run.team import TeamRunOutput
 
 from localstore.errors import OwnerMismatch, SessionNotFound
-from tests.agno_db.parts import AGENT, Twin, agent, opened, raises, run, said, session, store, stored, text_of
+from tests.agno_db.parts import AGENT, DATABASE, Twin, agent, opened, raises, run, said, session, store, stored, text_of
 from tests.scripted_server import scripted_server, text, tool_call
 
 
@@ -29,6 +29,24 @@ def filled(folder: Path) -> Twin:
     for one in (team, member):
         db.upsert_run(one, session_id="s1", user_id="alice", run_index=6)
     return db
+
+
+def case_a_run_of_a_database_is_read_alone(folder: Path) -> None:
+    """The whole session was read, which only a run with an earlier system message or copies of messages needs."""
+    db = filled(folder)
+    hi = Message(role="user", content="hi")
+    old, new = ([Message(role="system", content=text), hi] for text in ("old", "new"))
+    one = session("s3")
+    store(db, one, *[run(f"t{number}", session_id="s3", messages=old) for number in range(3)])
+    early = db.get_run("t2")
+    if DATABASE:
+        with patch.object(type(db._reader), "run_rows", side_effect=AssertionError):
+            for run_id in ("r3", "r7", "r8", "t0", "t2"):
+                assert db.get_run(run_id) == db.twin.get_run(run_id)
+    store(db, one, run("t3", session_id="s3", messages=new))
+    for run_id in ("t0", "t1", "t2", "t3"):
+        assert db.get_run(run_id) == db.twin.get_run(run_id)
+    assert db.get_run("t2") == early
 
 
 def case_runs_are_found_as_in_agnos_own_store(folder: Path) -> None:

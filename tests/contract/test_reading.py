@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from localstore import Filter, NoFile, OwnerMismatch, Run, SessionNotFound, SessionStorage
+from localstore.databases.database_storage import DatabaseStorage
 from localstore.models.schema import Kind
 from tests.contract.conftest import Open
 from tests.contract.runs import answered, asked, costly, document, read
@@ -348,3 +349,22 @@ def test_a_long_text_is_searched_literally(storage: SessionStorage) -> None:
     storage.append("s1", answered("r1", "x" * 60_000))
     assert [hit.run_id for hit in storage.search("x" * 60_000, literal=True, limit=1)] == ["r1"]
     assert storage.search("x" * 60_001, literal=True) == []
+
+
+def test_a_run_is_read_alone(storage: SessionStorage) -> None:
+    """With what of the newest state is not newer than it. Folders, which read whole documents for it, decline."""
+    for number in range(4):
+        new = {"session_state": {"n": number}} if number == 2 else {"instructions": "Be brief."} if number == 0 else {}
+        storage.append("s1", answered(f"r{number}", **new), user_id="alice")
+    storage.append("s2", answered("r1"))
+    documents = storage._documents()
+
+    found = [documents.look_at_run("s1", run_id) for run_id in ("r1", "r2", "r3")]
+    assert documents.look_at_run("s1", "r9") is documents.look_at_run("s9", "r1") is None
+    if not isinstance(storage, DatabaseStorage):
+        assert found == [None] * 3
+        return
+    assert [one and [entry["run_id"] for entry in one.entries] for one in found] == [["r1"], ["r2"], ["r3"]]
+    both = {"instructions": "Be brief.", "session_state": {"n": 2}}
+    assert [one and one.current for one in found] == [{"instructions": "Be brief."}, both, both]
+    assert [one and one.header["user_id"] for one in found] == ["alice"] * 3

@@ -359,10 +359,11 @@ class LocalDb(Memories, Transcripts, BaseDb):  # type: ignore[misc] # agno may b
     def get_run(self, run_id: str, deserialize: bool | None = True) -> Any:
         """Return a run of any session, or None if there is none.
 
-        Everything that is stored may be searched, most recently active first. If `deserialize` is false, return a row
-        like those of agno's own databases.
+        In a folder, everything that is stored may be searched, most recently active first. In a database, the run alone
+        is read, unless it repeats messages of others. If `deserialize` is false, return a row like those of agno's own
+        databases, for which the whole session is read.
         """
-        row = self._reader.find_run(run_id)
+        row = self._reader.find_run(run_id, with_index=not deserialize)
         if row is None:
             return None
         return objects.run_object(row) if deserialize else row

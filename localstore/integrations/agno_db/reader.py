@@ -108,16 +108,33 @@ class Reader:
                 for run, index, kind in zip(content.runs, content.indexes, content.kinds, strict=True):
                     yield _run_row(content, run, index, kind)
 
-    def find_run(self, run_id: str) -> dict[str, Any] | None:
+    def find_run(self, run_id: str, *, with_index: bool = True) -> dict[str, Any] | None:
         """Return the row of a run in agno's table of runs, or None if no session has this run.
 
-        All that is stored may have to be searched.
+        All that is stored may have to be searched. Without `with_index`, its `run_index` may be wrong. Then the run
+        alone is read from a database, unless it repeats messages of others.
         """
         for session_id in self._documents.with_run(run_id):
+            if not with_index and (run_row := self._run_alone(session_id, run_id)) is not None:
+                return run_row
             for run_row in self.run_rows(session_id, None):
                 if run_row["run_id"] == run_id:
                     return run_row
         return None
+
+    def _run_alone(self, session_id: str, run_id: str) -> dict[str, Any] | None:
+        """Return the row of a run without reading others, or None if that is not enough."""
+        snapshot = self._documents.look_at_run(session_id, run_id)
+        if snapshot is None:
+            return None
+        [entry] = snapshot.entries
+        if "agno_system" in entry and entry.get("instructions") is None and "instructions" not in snapshot.current:
+            return None  # its system message is that of an earlier run, and another one came later
+        try:
+            content = self._content(session_id, snapshot, whole=False)
+        except NeedsWholeDocument:
+            return None
+        return None if content is None else _run_row(content, content.runs[0], content.indexes[0], content.kinds[0])
 
     def _content(self, session_id: str, snapshot: Snapshot | None, *, whole: bool) -> SessionContent | None:
         if snapshot is None:
