@@ -256,6 +256,22 @@ def case_pruning_and_deleting_runs_keep_the_values_of_the_rest(folder: Path) -> 
         assert ask(saver, "anew")["messages"][0].content == "anew"
 
 
+def case_ids_are_no_patterns(folder: Path) -> None:
+    """A run with the id * was never found, and each character of a single text was taken for an id."""
+    for storage in storages(folder):
+        saver = LocalCheckpointSaver(storage)
+        for run_id in ("*", "a", "b"):
+            ask(saver, "2 * 3?", {"configurable": {"thread_id": run_id}, "metadata": {"run_id": run_id}})
+        for text in ("*", "ab"):
+            with pytest.raises(TypeError, match="run_ids must be a list of ids"):
+                saver.delete_for_runs(text)
+            with pytest.raises(TypeError, match="thread_ids must be a list of ids"):
+                saver.prune(text, strategy="delete")
+        assert len({one.config["configurable"]["thread_id"] for one in saver.list(None)}) == 3
+        saver.delete_for_runs(["*"])
+        assert {one.config["configurable"]["thread_id"] for one in saver.list(None)} == {"a", "b"}
+
+
 def case_a_listing_may_be_left_and_writes_go_on_meanwhile(folder: Path) -> None:
     saver = LocalCheckpointSaver(JsonStorage(folder))
     for number in range(3):

@@ -195,18 +195,20 @@ class LocalCheckpointSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # La
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, with their writes, in all threads.
 
-        A search finds the threads. The writes that other checkpoints need for a `DeltaChannel` are not kept.
+        A search finds the threads. The writes that other checkpoints need for a `DeltaChannel` are not kept. Each id
+        stands for itself: LangGraph has no patterns here. Raises TypeError for a single text.
         """
-        for run_id in map(str, run_ids):
+        for run_id in _each("run_ids", run_ids):
             words = run_id.replace('"', " ")
-            if any(map(str.isalnum, words)):
-                for thread_id in {hit.session_id for hit in self.storage.search(f'"{words}"', limit=None)}:
-                    self._keep(
-                        thread_id,
-                        lambda log, gone=run_id: {  # type: ignore[misc]
-                            key for key, data in log.checkpoints.items() if data["run_id"] != gone
-                        },
-                    )
+            has_words = any(map(str.isalnum, words))
+            found = self.storage.search(f'"{words}"' if has_words else run_id, literal=not has_words, limit=None)
+            for thread_id in {hit.session_id for hit in found}:
+                self._keep(
+                    thread_id,
+                    lambda log, gone=run_id: {  # type: ignore[misc]
+                        key for key, data in log.checkpoints.items() if data["run_id"] != gone
+                    },
+                )
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Add all checkpoints and writes of a thread to another one, in one write."""
@@ -216,11 +218,11 @@ class LocalCheckpointSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # La
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Remove all but the newest checkpoint of each namespace from threads; with the strategy "delete", everything.
 
-        Earlier checkpoints stay as far as a `DeltaChannel` needs them.
+        Earlier checkpoints stay as far as a `DeltaChannel` needs them. Raises TypeError for a single text.
         """
         if strategy not in ("keep_latest", "delete"):
             raise ValueError(f'strategy must be "keep_latest" or "delete", not {strategy!r}')
-        for thread_id in map(str, thread_ids):
+        for thread_id in _each("thread_ids", thread_ids):
             if strategy == "delete":
                 self.delete_thread(thread_id)
             else:
@@ -384,6 +386,13 @@ class LocalCheckpointSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # La
 
     def _write(self, write: dict[str, Any]) -> tuple[str, str, Any]:
         return write["task_id"], write["channel"], self.serde.loads_typed(serialised(write))
+
+
+def _each(name: str, ids: Sequence[str]) -> list[str]:
+    """Return ids as texts. Raises TypeError for a single text, whose characters would be taken for ids."""
+    if isinstance(ids, str | bytes):
+        raise TypeError(f"{name} must be a list of ids, not the text {ids!r}. Use [{ids!r}]; there are no patterns.")
+    return [*map(str, ids)]
 
 
 def _place(config: Config) -> tuple[str, str]:
