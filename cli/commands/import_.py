@@ -56,6 +56,9 @@ def command(kind: str, path: str, dry_run: bool, as_json: bool, store: str | Non
     """
     if not os.path.exists(path):
         raise click.UsageError(f"There is no file or folder '{path}'", click.get_current_context())
+    if not os.path.isfile(path) and not os.path.isdir(path):
+        problem = f"'{path}' is a pipe or a device. Write its content to a file, and import that"
+        raise click.UsageError(problem, click.get_current_context())
     of_langgraph = _reader_of_langgraph() if kind == LANGGRAPH else None
     with contextlib.ExitStack() as stack:
         storage = _store_to_look_at(store, stack) if dry_run else open_or_make_store(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -100,6 +101,16 @@ def test_a_new_store_is_created_and_a_wrong_path_is_refused(invoke: Invoke, sour
     assert f"There is no file or folder '{tmp_path / 'nowhere'}'" in done.stderr
     assert invoke("import", "claude", source, "--store", tmp_path / "new").exit_code == 2
     assert invoke("import", "claude-code", "", "--store", tmp_path / "new").exit_code == 2
+
+
+@pytest.mark.parametrize("kind", ["llm", "langgraph", "claude-code"])
+def test_a_named_pipe_is_refused_at_once(kind: str, invoke: Invoke, tmp_path: Path) -> None:
+    """The command waited for somebody who writes to it, without an end."""
+    os.mkfifo(tmp_path / "pipe")
+    done = invoke("import", kind, tmp_path / "pipe", "--store", tmp_path / "new")
+    assert done.exit_code == 2
+    assert "is a pipe or a device. Write its content to a file, and import that" in done.stderr
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_command_knows_every_kind_of_the_library() -> None:

@@ -17,7 +17,15 @@ from localstore.maintenance.importing.claude_file import Node, SessionFile, load
 from localstore.maintenance.importing.claude_messages import turns_of
 from localstore.maintenance.importing.fields import NO_TIME, items, mapping, text, time
 from localstore.maintenance.importing.runs import group, in_order
-from localstore.maintenance.importing.source import Entry, Items, Skipped, SourceSession, fork_header, new_header
+from localstore.maintenance.importing.source import (
+    Entry,
+    Items,
+    Skipped,
+    SourceSession,
+    fork_header,
+    new_header,
+    open_file,
+)
 from localstore.maintenance.importing.tree import fork_id, path_to
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -81,7 +89,7 @@ def _titles(files: Iterable[Path]) -> dict[str, str]:
     titles: dict[str, str] = {}
     for file in files:
         try:
-            with file.open("rb") as lines:
+            with open_file(file) as lines:
                 for line in itertools.islice(lines, 1000):
                     if not line.startswith(b'{"type":"summary"'):
                         break

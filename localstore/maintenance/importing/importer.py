@@ -20,7 +20,7 @@ from localstore.format.versions.document_shape import checked
 from localstore.format.versions.step import CannotUpgrade
 from localstore.maintenance.importing.json_text import storable
 from localstore.maintenance.importing.plan import Change, is_other_session, plan
-from localstore.maintenance.importing.source import KINDS, Entry, Kind, Reader, Skipped, SourceSession
+from localstore.maintenance.importing.source import KINDS, Entry, Kind, Reader, Skipped, SourceSession, open_file
 from localstore.models.nearest import not_one_of
 from localstore.models.session import Session, entry_adapter
 from localstore.models.validation import first_problem
@@ -86,6 +86,8 @@ def import_from(target: Target, kind: Kind, path: Path, *, dry_run: bool = False
     read = reader_of(kind)
     if not path.exists():
         raise FileNotFoundError(2, "There is no such file or folder to import. Correct the path", str(path))
+    if not path.is_dir():
+        open_file(path).close()  # a pipe is not taken for a folder without sessions
     added: list[str] = []
     extended: list[str] = []
     skipped: list[Skipped] = []

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from localstore.format.values import MAX_INTEGER, MIN_INTEGER, is_exact
-from localstore.maintenance.importing.source import Skipped
+from localstore.maintenance.importing.source import Skipped, open_file
 
 _DIGITS = bytes(ord("0") if chr(byte) in "0123456789." else 32 for byte in range(256))
 """Translates digits and dots to zeros, and other bytes to blanks."""
@@ -118,7 +118,7 @@ def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
 
     Raises OSError if the file cannot be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         for number, line in enumerate(file, 1):
             stripped = line.strip(b" \t\r\n\0\xef\xbb\xbf")
             if not stripped:
@@ -143,7 +143,7 @@ def elements(path: Path, depth: int = _DEPTH) -> Iterator[tuple[int, dict[str, A
 
     One object at a time is in memory. `depth` is that of `storable`. Raises OSError if the file cannot be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         if not file.read(1):
             yield Skipped(str(path), "it is empty")
             return

@@ -1,9 +1,10 @@
 """The sessions that a source yields, in the form of documents, and the parts of it that could not be read."""
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 from localstore.format.values import json_equal
 
@@ -58,6 +59,18 @@ Items = Iterator[SourceSession | Skipped]
 
 Reader = Callable[[Path], Items]
 """A function that reads the sessions of a source, one at a time. It raises OSError if the source cannot be opened."""
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file of a source for reading. Raises OSError if it cannot be opened, or if it is a pipe or a device.
+
+    Opening a named pipe would wait for a program that writes to it.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(
+            errno.EINVAL, "This is a pipe or a device. Write its content to a file, and import that", str(path)
+        )
+    return path.open("rb")
 
 
 def new_header(

@@ -6,6 +6,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from localstore.maintenance.importing.source import open_file
+
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What reading a damaged database raises."""
 _WAL = b"\x02\x02"
@@ -14,7 +16,7 @@ _WAL = b"\x02\x02"
 
 def opened(path: Path) -> closing[sqlite3.Connection]:
     """Open a database for reading. The file does not change. Raises OSError if it cannot be opened."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         is_idle = file.read(20)[18:] == _WAL and not Path(f"{path}-wal").exists()
     # Without a log, nobody has the database open. To read it, SQLite would make a log, unless it is immutable.
     mode = "immutable=1" if is_idle else "mode=ro"

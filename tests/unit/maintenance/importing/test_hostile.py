@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import random
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -272,3 +273,25 @@ def test_wrong_values_are_left_out_and_named(kind: Kind, tmp_path: Path) -> None
             assert {info.session_id for info in store.list_sessions()} == set(result["added"]), seed
             for session_id in result["added"]:
                 assert store.read(session_id) is not None, seed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_named_pipe_is_refused(kind: Kind, tmp_path: Path) -> None:
+    """It was waited for without an end, or taken for an empty folder."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="This is a pipe or a device"):
+        JsonStorage(tmp_path / "store").import_from(kind, tmp_path / "pipe")
+
+
+def test_a_named_pipe_in_a_folder_is_named(tmp_path: Path) -> None:
+    names: dict[Kind, str] = {
+        "claude-code": "a.jsonl",
+        "codex": "rollout-a.jsonl",
+        "chatgpt": "conversations.json",
+        "atif": "a.json",
+    }
+    for kind, name in names.items():
+        (tmp_path / kind).mkdir()
+        os.mkfifo(tmp_path / kind / name)
+        done = JsonStorage(tmp_path / "store").import_from(kind, tmp_path / kind)
+        assert [one.path for one in done.skipped if "This is a pipe" in one.problem] == [str(tmp_path / kind / name)]
