@@ -59,14 +59,16 @@ def to_message(step: Step) -> Message:
     return message
 
 
-def to_result(message: Message) -> dict[str, Any]:
+def to_result(message: Message, *, is_answer: bool = True) -> dict[str, Any]:
     """Return the result in an observation for a message of role `tool`.
+
+    If it does not answer a call of its step, `is_answer` is false: ATIF allows it no id of a call then.
 
     >>> to_result({"role": "tool", "content": "7:58", "tool_call_id": "c1"})
     {'source_call_id': 'c1', 'content': '7:58'}
     """
     result: dict[str, Any] = {}
-    if message.get("tool_call_id") is not None:
+    if is_answer and message.get("tool_call_id") is not None:
         result["source_call_id"] = message["tool_call_id"]
     result["content"] = _to_content(message.get("content")) or ""
     return _with_message(result, from_result(result), message)

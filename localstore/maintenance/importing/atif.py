@@ -79,8 +79,22 @@ def _session(path: Path, number: int, trajectory: dict[str, Any]) -> Items:
 # Trajectories of localstore
 
 
-def _own_entries(trajectory: dict[str, Any]) -> Iterator[Entry]:
-    """Yield the entries of a session that localstore exported. Raises _Damaged."""
+def _own_entries(trajectory: dict[str, Any]) -> list[Entry]:
+    """Return the entries of a session that localstore exported. Raises _Damaged."""
+    entries = [*_own_runs(trajectory)]
+    for one in map(mapping, items(own_values(trajectory).get("entries"))):
+        at, entry = one.get("at"), mapping(one.get("entry"))
+        if not isinstance(at, int) or not 0 <= at <= len(entries) or not isinstance(entry.get("type"), str):
+            raise _Damaged
+        entries.insert(at, entry)
+    return entries
+
+
+def _own_runs(trajectory: dict[str, Any]) -> Iterator[Entry]:
+    """Yield the entries of a session that localstore exported, of which the steps have all. Raises _Damaged.
+
+    Those are the runs; earlier releases gave each other entry a step, too.
+    """
     subagents = map(mapping, items(trajectory.get("subagent_trajectories")))
     members = {key: subagent for subagent in subagents if (key := text(subagent.get("trajectory_id")))}
     run: Entry | None = None
@@ -89,12 +103,14 @@ def _own_entries(trajectory: dict[str, Any]) -> Iterator[Entry]:
         if not isinstance(step, dict):
             raise _Damaged
         own = own_values(step)
-        if "run" in own or "entry" in own:
+        if "run" in own or "entry" in own or "in_entries" in own:
             if run is not None:
                 yield _own_run(run, messages, members)
             run, messages = None, []
         if isinstance(own.get("entry"), dict) and isinstance(own["entry"].get("type"), str):
             yield own["entry"]
+            continue
+        if "in_entries" in own:
             continue
         if isinstance(own.get("run"), dict):
             run = own["run"]

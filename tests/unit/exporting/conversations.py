@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from localstore import ContentPart, Message, Metrics, Run, Session, Step, ToolCall, Update
+from localstore.models.session import Entry
 
 BEGAN = "2026-11-22T07:01:20.123Z"
 
@@ -25,7 +26,7 @@ def run(run_id: str, *messages: Message, **fields: Any) -> Run:
     return Run(run_id=run_id, created_at=BEGAN, messages=list(messages), **fields)
 
 
-def session(*entries: Run | Update, session_id: str = "s1", **fields: Any) -> Session:
+def session(*entries: Run | Update | Entry, session_id: str = "s1", **fields: Any) -> Session:
     return Session(session_id=session_id, created_at=BEGAN, history=list(entries), **fields)
 
 

@@ -58,6 +58,16 @@ _messages = st.fixed_dictionaries(
 )
 
 
+ITEMS: list[dict[str, Any]] = [
+    {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": "c1", "output": "7:58"},
+    {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "look", "input": {}}]},
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "7:58"}]},
+    {"type": "checkpoint", "values": {}},
+]
+"""What other frameworks store."""
+
+
 @st.composite
 def message(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a message."""
@@ -96,6 +106,14 @@ entries = st.one_of(
         {"type": st.just("update"), "created_at": st.just("2026-11-22T07:01:20.123Z"), "session_summary": texts}
     ),
     st.fixed_dictionaries({"type": st.just("note"), "text": texts}),
+    st.fixed_dictionaries(
+        {
+            "type": st.just("item"),
+            "item_id": st.uuids().map(str),
+            "created_at": st.just("2026-11-22T07:01:20.123Z") | texts,
+            "data": message() | values | st.sampled_from(ITEMS),
+        }
+    ),
 )
 
 
