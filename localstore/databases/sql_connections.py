@@ -16,8 +16,9 @@ from urllib.parse import unquote
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import NullPool
 
-from localstore.databases import sqlite_forks
+from localstore.databases import sqlite_forks, sqlite_read_only
 from localstore.databases.backend import LONGEST_WAIT
 from localstore.databases.sql_errors import address_of, explained, may_be_tried_again, secrets_in
 from localstore.databases.sql_tables import MYSQL
@@ -59,6 +60,8 @@ class Connections:
         self._engine: Engine | None = None
         self._process = 0
         self._was_open = False
+        self._read_only: str | None = None
+        """The path of a file of SQLite to which this user may not write."""
         self._open()
 
     def _open(self) -> Engine:
@@ -86,6 +89,12 @@ class Connections:
         elif self.dialect in MYSQL:
             # REPEATABLE READ locks the place of a session that does not exist, and two creators wait for each other.
             options["isolation_level"] = "READ COMMITTED"
+        path = _path_of(self.url.database or "")
+        is_plain = self.dialect == "sqlite" and "uri" not in self.url.query
+        self._read_only = path if is_plain and sqlite_read_only.is_read_only(path) else None
+        if self._read_only is not None:  # a connection for each transaction: none sees what others change meanwhile
+            del options["pool_timeout"], options["connect_args"]
+            options |= {"poolclass": NullPool, "creator": partial(sqlite_read_only.connect, path, self.timeout)}
         try:
             engine = create_engine(self.url, **options)
         except exc.NoSuchModuleError:
@@ -102,9 +111,9 @@ class Connections:
                 path=self.address,
             ) from None
         if self.dialect == "sqlite":
-            path = _path_of(self.url.database or "")
-            event.listen(engine, "connect", partial(_prepare_sqlite, self.timeout, path))
-            event.listen(engine, "checkout", partial(_check_file, path))
+            if self._read_only is None:
+                event.listen(engine, "connect", partial(_prepare_sqlite, self.timeout, path))
+                event.listen(engine, "checkout", partial(_check_file, path))
             event.listen(engine, "begin", _begin_sqlite)
             sqlite_forks.register(engine)
         elif self.dialect == "postgresql":
@@ -167,7 +176,19 @@ class Connections:
                 path=self.address,
             )
         inside = sqlite_forks.inside() if self.dialect == "sqlite" else nullcontext()
-        with inside, self._open().connect() as connection:
+        with inside:
+            engine = self._open()
+            if self._read_only is None:
+                return self._in_transaction(engine, work, writes=writes, isolation=isolation)
+            if writes:
+                raise sqlite_read_only.refusal(self._read_only, self.address)
+            once = partial(self._in_transaction, engine, work, writes=False)
+            return sqlite_read_only.read(self._read_only, self.address, once)
+
+    def _in_transaction(
+        self, engine: Engine, work: Callable[[Connection], _Result], *, writes: bool, isolation: str = "REPEATABLE READ"
+    ) -> _Result:
+        with engine.connect() as connection:
             if self.dialect == "sqlite":
                 connection = connection.execution_options(localstore_writes=writes)
             elif not writes:
