@@ -85,9 +85,12 @@ class Connections:
             options["connect_args"] = {"timeout": self.timeout, "check_same_thread": False}
         elif self.url.drivername == "postgresql+psycopg":
             # A prepared statement is planned without its values: a page of 20 as if it were a tenth of the table.
-            options["connect_args"] = {"prepare_threshold": None}
-        elif self.dialect in MYSQL:
-            # REPEATABLE READ locks the place of a session that does not exist, and two creators wait for each other.
+            # Without an encoding, the driver takes that of the database: bytes where it is SQL_ASCII.
+            options["connect_args"] = {"prepare_threshold": None, "client_encoding": "UTF8"}
+        if self.dialect in ("postgresql", *MYSQL):
+            # Others may be the default of the server or the user: then writers to one session fail instead of waiting.
+            # With REPEATABLE READ, MySQL locks the place of a session that does not exist: two creators wait for each
+            # other.
             options["isolation_level"] = "READ COMMITTED"
         path = _path_of(self.url.database or "")
         is_plain = self.dialect == "sqlite" and "uri" not in self.url.query

@@ -19,14 +19,16 @@ _WRONG_USER = ("authentication failed", "no password supplied", "Access denied f
 """What PostgreSQL, its driver and MySQL say of a wrong user or password. An error while connecting has no state."""
 _NO_COLUMN = ("42703", 1054)
 """The state, and the number of MySQL, of an error about a column that a table does not have."""
+_REPEAT = "and repeat the call: no run is stored twice."
 _ADVICE = {
+    "22P05": "Use a database with the encoding UTF8.",
     "25006": "Use a server and a user that may write.",
-    "3F000": "Open the store again.",
+    "3F000": "Open the store again, or name its schema in the URL: ?schema=NAME.",
     "42501": "Give the user the rights to read and write the tables, and to create them in their schema.",
     "42P01": "Open the store again.",
+    "57014": f"Raise the statement_timeout of the user or of the URL, {_REPEAT}",
 }
-"""What to do about the errors with these states: the tables may only be read, or are gone."""
-_REPEAT = "and repeat the call: no run is stored twice."
+"""What to do about the errors with these states: the tables may only be read, or are gone, or the server has limits."""
 _SHORTEST_SECRET = 3
 
 

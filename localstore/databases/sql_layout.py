@@ -8,9 +8,11 @@ from sqlalchemy.schema import CreateSchema
 from localstore.databases.backend import State, is_store, of_another_program
 from localstore.databases.sql_errors import has_no_column
 from localstore.databases.sql_tables import LAYOUT, Tables
-from localstore.errors import NewerFormat
+from localstore.errors import NewerFormat, StoreUnavailable
 from localstore.maintenance.importing.agno import SESSION_COLUMNS
 
+_ENCODINGS = ("UTF8", "SQL_ASCII")
+"""The encodings of PostgreSQL that hold all text. With the second one, it takes the bytes as they are."""
 UPGRADE = "upgrade"
 """The name in the table of information of how far an upgrade came, as JSON. It stays there for an undo."""
 UNFINISHED = "upgrading"
@@ -71,6 +73,8 @@ def is_ready(connection: Connection, tables: Tables, address: str) -> bool:
 
 def create(connection: Connection, tables: Tables, address: str, timeout: float) -> None:
     """Create the tables, unless another process did so meanwhile in MySQL. `timeout` is in seconds."""
+    if tables.is_postgres:
+        _check_encoding(connection, address)
     if not tables.is_mysql:
         create_tables(connection, tables)
         return
@@ -82,6 +86,17 @@ def create(connection: Connection, tables: Tables, address: str, timeout: float)
             create_tables(connection, tables)
     finally:
         connection.execute(select(func.release_lock(name)))
+
+
+def _check_encoding(connection: Connection, address: str) -> None:
+    """Raise StoreUnavailable for a database that cannot hold all text: an answer could not be stored in the end."""
+    encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+    if encoding not in _ENCODINGS:
+        raise StoreUnavailable(
+            f"{address}: the database has the encoding {encoding}, which cannot hold all text. Nothing was written. "
+            "Use a database with the encoding UTF8.",
+            path=address,
+        )
 
 
 def create_tables(connection: Connection, tables: Tables) -> None:
