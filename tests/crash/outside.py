@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import pytest
 
@@ -48,7 +48,9 @@ class Victim:
         self._parent = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.victim"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=_HOME
         )
-        self._pid = 0
+        self._pid = self._tracer = 0
+        self.counts: dict[tuple[str, str], Counter[str]] = {}
+        """The calls of each operation on a store with this suffix."""
         assert self.answer() is None
 
     def __enter__(self) -> Self:
@@ -87,18 +89,19 @@ class Victim:
 
     @contextmanager
     def traced(self, *options: str) -> Iterator[None]:
-        """Attach strace with these options while the block runs."""
+        """Attach strace with these options while the block runs. At its end, a call that is delayed goes on."""
         tracer = subprocess.Popen(
             [_strace(), "-f", "-qq", *options, "-p", str(self._pid)], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
         )
+        self._tracer = tracer.pid
         try:
-            _wait_for(lambda: self._status("TracerPid") != "0" or tracer.poll() is not None)
+            _wait_for(lambda: _status(self._pid).tracer != 0 or tracer.poll() is not None)
             assert tracer.poll() is None, tracer.communicate()[1].decode()
             yield
         finally:
             tracer.terminate()
             tracer.communicate()
-            _wait_for(lambda: self._status("TracerPid") == "0")
+            _wait_for(lambda: _status(self._pid).tracer == 0)
 
     @contextmanager
     def attacked(self, call: str, number: int, how: str) -> Iterator[None]:
@@ -116,24 +119,40 @@ class Victim:
         return Counter({call: count for call, count in found.items() if call in CALLS and count > 0})
 
     def wait_until_delayed(self) -> bool:
-        """Wait until a delay holds the process up. Return False if it has answered, so that the call never came."""
-        assert self._parent.stdout is not None
-        steady = 0
-        deadline = time.monotonic() + _DEADLINE
-        while steady < 8:
-            assert time.monotonic() < deadline, "neither delayed nor done"
-            if _has_input(self._parent.stdout.fileno()):
-                return False
-            steady = steady + 1 if self._status("State").startswith("t") else 0
-            time.sleep(0.001)
-        return True
+        """Wait until a delay holds the process up. Return False if it has answered, so that the call never came.
 
-    def _status(self, key: str) -> str:
-        try:
-            text = Path(f"/proc/{self._pid}/status").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return "0"
-        return next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith(f"{key}:")), "0")
+        The process also stops for each call that strace only looks at, but then strace is awake: it is delayed if it
+        is in one stop, and strace asleep, from one look to the next.
+        """
+        assert self._parent.stdout is not None
+        deadline = time.monotonic() + _DEADLINE
+        before = None
+        while not _has_input(self._parent.stdout.fileno()):
+            assert time.monotonic() < deadline, "neither delayed nor done"
+            now = _status(self._pid), _status(self._tracer)
+            if now == before and [one.state for one in now] == ["t", "S"]:
+                return True
+            before = now
+            time.sleep(0.001)
+        return False
+
+
+class _Status(NamedTuple):
+    """What the system says about a process."""
+
+    state: str = ""
+    tracer: int = 0
+    waits: int = 0
+    """How often it has stopped or gone to sleep."""
+
+
+def _status(pid: int) -> _Status:
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return _Status()
+    found = dict(line.split(":", 1) for line in text.splitlines())
+    return _Status(found["State"].strip()[:1], int(found["TracerPid"]), int(found["voluntary_ctxt_switches"]))
 
 
 def _has_input(fd: int) -> bool:

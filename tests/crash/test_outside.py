@@ -26,6 +26,8 @@ Storage = JsonStorage | YamlStorage
 Save = Literal["renamed over", "in place", "moved aside"]
 _log = logging.getLogger(__name__)
 _ERRORS = ("EIO", "ENOSPC", "EACCES")
+_FOR_EVER = 600_000_000
+"""Microseconds that a call is delayed, unless strace is taken away."""
 _BY_NAME = {operation.name: operation for operation in OPERATIONS}
 SAVED = (
     "append", "append relaxed", "append the question", "finish", "finish later", "grow an answer", "finish an answer",
@@ -34,6 +36,10 @@ SAVED = (
     "merge copies",
 )  # fmt: skip
 """The operations beside which a person saves. The others remove the newest run, which would be the person's."""
+each_format = pytest.mark.parametrize(
+    "suffix", [pytest.param(suffix, marks=pytest.mark.xdist_group(f"outside{suffix}")) for suffix in STORAGES]
+)
+"""Each in one process, which counts the calls of an operation once."""
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +50,16 @@ def victim() -> Iterator[Victim]:
 
 def _attacks(victim: Victim, operation: Operation, suffix: str, folder: Path, step: int) -> Iterator[tuple[str, int]]:
     """Yield every `step`-th system call that the operation makes: its name, and its number among those of the name."""
-    victim.ask(prepare=operation.name, root=str(folder / "counted"), suffix=suffix)
-    counts = victim.calls(folder / "calls.log", work=True)
+    if (operation.name, suffix) not in victim.counts:
+        victim.ask(prepare=operation.name, root=str(folder / "counted"), suffix=suffix)
+        victim.counts[operation.name, suffix] = victim.calls(folder / "calls.log", work=True)
+    counts = victim.counts[operation.name, suffix]
     every = [(call, number + 1) for call in CALLS for number in range(min(counts[call], 30))]
     offset = OPERATIONS.index(operation) % step
     yield from every[offset::step]
 
 
-@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+@each_format
 def test_a_system_call_that_fails_loses_nothing(victim: Victim, suffix: str, tmp_path: Path) -> None:
     errors = itertools.cycle(_ERRORS)
     attacks = 0
@@ -77,7 +85,7 @@ def test_a_system_call_that_fails_loses_nothing(victim: Victim, suffix: str, tmp
     _log.info("%s system calls failed", attacks)
 
 
-@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+@each_format
 def test_a_process_killed_at_a_system_call_loses_nothing(victim: Victim, suffix: str, tmp_path: Path) -> None:
     attacks = 0
     for operation in OPERATIONS:
@@ -95,7 +103,7 @@ def test_a_process_killed_at_a_system_call_loses_nothing(victim: Victim, suffix:
     _log.info("%s processes were killed", attacks)
 
 
-@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+@each_format
 def test_a_save_while_a_system_call_waits_is_kept(victim: Victim, suffix: str, tmp_path: Path) -> None:
     saves: Iterator[Save] = itertools.cycle(("renamed over", "in place", "moved aside"))
     attacks = 0
@@ -110,13 +118,13 @@ def test_a_save_while_a_system_call_waits_is_kept(victim: Victim, suffix: str, t
             assert victim.ask(prepare=name, root=str(root), suffix=suffix) == {}, where
             (path,) = [path for path in oracle.document_paths(root) if path.name == f"s{suffix}"]
             opened = path.read_text()
-            with victim.attacked(call, number, "delay_enter=100000"):
+            with victim.attacked(call, number, f"delay_enter={_FOR_EVER}"):
                 victim.send(work=True)
                 is_saved = victim.wait_until_delayed()
                 if is_saved:
                     is_over = _is_done(root, operation)
                     _save(path, opened, save)
-                answer = victim.answer()
+            answer = victim.answer()
             assert answer is not None, f"{where}: the process died"
             if is_saved:  # otherwise it made fewer calls than when they were counted
                 _judge_save(root, suffix, operation, answer, where, is_over=is_over)
