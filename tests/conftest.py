@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import settings
 from localstore.index import sqlite_file
 from tests import environments
 from tests.effort import IS_DEFAULT, IS_LONG, LEVEL, rounds
+from tests.spreading import spread
 
 if sys.platform != "win32":
     import resource
@@ -77,6 +79,18 @@ def pytest_collection_finish() -> None:
     gc.enable()
     if not IS_LONG and (connections := sys.modules.get("localstore.databases.sql_connections")) is not None:
         connections._SYNCHRONOUS = "OFF"  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session")
+def tmp_path_factory(tmp_path_factory: pytest.TempPathFactory) -> pytest.TempPathFactory:
+    spread(tmp_path_factory.getbasetemp())
+    return tmp_path_factory
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    spread(tmp_path)
+    return tmp_path
 
 
 @pytest.hookimpl(optionalhook=True)
