@@ -1,6 +1,7 @@
 """A store in a folder as one side of a copy."""
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -35,6 +36,10 @@ from localstore.storage.bulk import Bulk
 _ATTEMPTS = 5
 """The most times that a document is read which another program keeps changing."""
 _COPIES = ".localstore/copies"
+_IN_NO_SESSION = (
+    "has memories as an earlier release kept them. They move to a session, which is copied, when agno stores a memory "
+    "of this user with LocalDb"
+)
 
 
 class FolderSide:
@@ -69,7 +74,8 @@ class FolderSide:
         """Return the files in which no session can be read, with the reasons."""
         index = self._engine.index
         problems = index.unreadable_files() | index.unreadable_folders
-        return {f"{self._engine.root}/{path}": problem for path, problem in problems.items()}
+        found = {f"{self._engine.root}/{path}": problem for path, problem in problems.items()}
+        return found | {path: f"{path} {_IN_NO_SESSION}" for path in _memory_files(self._engine.root)}
 
     def revisions(self, session_ids: Iterable[str]) -> dict[str, Revision | None]:
         """Return the revision of each of these sessions that the store has."""
@@ -216,3 +222,12 @@ def _form(
             return Form(header, entries, revision)
         problem = error
     return Form(header, entries, revision, document if parsed.version == SCHEMA_VERSION else None, problem)
+
+
+def _memory_files(root: str) -> list[str]:
+    """Return the paths of the files in which earlier releases kept the memories of users; see FORMAT.md."""
+    try:
+        names = sorted(os.listdir(f"{root}/memories"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [f"{root}/memories/{name}" for name in names if name.endswith(".json") and not name.startswith(".")]

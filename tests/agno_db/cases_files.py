@@ -134,12 +134,17 @@ def filled(folder: Path) -> LocalDb:
     return db
 
 
-def case_memories_are_readable_files(folder: Path) -> None:
+def case_memories_are_readable_documents(folder: Path) -> None:
     filled(folder)
-    files = {path.name: json.loads(path.read_text()) for path in (folder / "memories").iterdir()}
-    assert sorted(files) == ["_nobody.json", "alice.json", "bob.json"]
-    assert files["alice.json"]["user_id"] == "alice"
-    assert [one["memory"] for one in files["alice.json"]["memories"]] == ["Likes trains", "Lives in Linz"]
+    found = {}
+    for path in (folder / "sessions").glob("*/agno-db-memories*.json"):
+        one = json.loads(path.read_text())
+        found[one["session_id"]] = [entry["data"]["memory"] for entry in one["history"]]
+    assert found == {
+        "agno-db/memories/alice": ["Likes trains", "Lives in Linz"],
+        "agno-db/memories/bob": ["x"],
+        "agno-db/memories/": ["y"],
+    }
 
 
 def case_memories_of_an_odd_user_stay_inside(folder: Path) -> None:
@@ -148,11 +153,27 @@ def case_memories_of_an_odd_user_stay_inside(folder: Path) -> None:
         db.upsert_user_memory(memory(None, f"of {user}", user))
         assert [one.memory for one in db.get_user_memories(user)] == [f"of {user}"]
     assert [path.name for path in folder.iterdir()] == ["store"]
-    assert len(list((folder / "store" / "memories").iterdir())) == 4
+
+
+def case_memories_of_earlier_releases_are_found_and_changed(folder: Path) -> None:
+    """They are in files of their own; see tests/unit/integrations/agno_db/test_side_files.py."""
+    LocalDb(folder)
+    (folder / "memories").mkdir()
+    path = folder / "memories" / "alice.json"
+    path.write_text(json.dumps({"user_id": "alice", "memories": [memory("m1", "Likes trains").to_dict()]}))
+    (folder / "agno.json").write_text('{"schema_versions": {"agno_sessions": "3.0.0"}}')
+    db = LocalDb(folder)
+    assert [one.memory for one in db.get_user_memories("alice")] == ["Likes trains"]
+    assert db.get_latest_schema_version("agno_sessions") == "3.0.0"
+    db.upsert_user_memory(memory("m2", "Lives in Linz"))
+    db.delete_user_memory("m1", user_id="alice")
+    assert [one.memory for one in LocalDb(folder).get_user_memories()] == ["Lives in Linz"]
+    assert not path.exists()
 
 
 def case_a_broken_file_of_memories_is_never_taken_for_none(folder: Path) -> None:
     mine = filled(folder)
+    (folder / "memories").mkdir()
     path = folder / "memories" / "alice.json"
     for content in ("{", "[]", '{"memories": 3}', '{"memories": [3]}', ""):
         path.write_text(content)
@@ -178,6 +199,6 @@ def case_a_run_and_what_it_changed_are_one_entry_at_the_end(folder: Path) -> Non
 
 def case_a_broken_file_of_versions_is_never_taken_for_none(folder: Path) -> None:
     db = LocalDb(folder)
-    db.upsert_schema_version("agno_sessions", "3.0.0")
     (folder / "agno.json").write_text("{")
     raises(DocumentBroken, lambda: db.get_latest_schema_version("agno_sessions"))
+    raises(DocumentBroken, lambda: db.upsert_schema_version("agno_sessions", "3.0.0"))

@@ -38,13 +38,13 @@ class LocalDb(Memories, Transcripts, BaseDb):  # type: ignore[misc] # agno may b
     Many threads and processes may use the same folder or database. A `LocalDb` can be pickled; the copy opens the same
     one. `copy.deepcopy` returns the `LocalDb` itself. The data is stored in these places:
 
-    | agno | in a folder | in a database |
-    |---|---|---|
-    | sessions, runs | `sessions/<month>/<session_id>.json` or `.yaml`; `upsert_run` appends one entry | sessions |
-    | user memories | `memories/<user>.json` | the session `agno-db/memories/<user>` |
-    | schema versions | `agno.json` | the session `agno-db` |
-    | transcripts of external agents (3.x) | sub-sessions of their session | the same |
-    | knowledge, traces, evaluations, metrics, and so on | not stored | not stored |
+    | agno | here |
+    |---|---|
+    | sessions, runs | a session, in a folder `sessions/<month>/<session_id>.json` or `.yaml`, with one entry a run |
+    | user memories | the session `agno-db/memories/<user>` |
+    | schema versions | the session `agno-db` |
+    | transcripts of external agents (3.x) | sub-sessions of their session |
+    | knowledge, traces, evaluations, metrics, and so on | not stored |
 
     Methods that read what is not stored return nothing. Methods that write it raise NotImplementedError, which says
     what to use instead.
@@ -88,11 +88,12 @@ class LocalDb(Memories, Transcripts, BaseDb):  # type: ignore[misc] # agno may b
         folder = self.storage if isinstance(self.storage, Storage) else None
         place = repr(self.storage).encode() if folder is None else os.fsencode(folder.root)
         BaseDb.__init__(self, id=id or f"localstore-{blake2b(place, digest_size=8).hexdigest()}")
-        Memories.__init__(self, MemorySessions(self.storage) if folder is None else SideFiles(folder._engine))
+        files = None if folder is None else SideFiles(folder)
+        Memories.__init__(self, MemorySessions(self.storage, files))
         Transcripts.__init__(self, self.storage)
         waiting = WaitingRuns()
         self._documents = self.storage._documents()
-        self._reader = Reader(self._documents, waiting, left_out=MAIN if folder is None else None)
+        self._reader = Reader(self._documents, waiting, left_out=MAIN)
         self._writer = Writer(self._documents, waiting)
 
     def __repr__(self) -> str:

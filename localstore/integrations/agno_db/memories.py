@@ -9,17 +9,16 @@ from agno.db.schemas import UserMemory
 from localstore.format.agno_db.messages import to_seconds
 from localstore.integrations.agno_db.listing import page_of, sorted_by
 from localstore.integrations.agno_db.memory_sessions import MemorySessions
-from localstore.integrations.agno_db.side_files import SideFiles
 
 
 class Memories:
     """The methods of `LocalDb` that read and write user memories and schema versions.
 
-    They are stored in side files or, in a database, in sessions. A memory belongs to its user: methods that receive a
+    They are stored in sessions. A memory belongs to its user: methods that receive a
     `user_id` neither return nor change memories of other users.
     """
 
-    def __init__(self, kept: SideFiles | MemorySessions) -> None:
+    def __init__(self, kept: MemorySessions) -> None:
         self._kept = kept
 
     def upsert_user_memory(self, memory: Any, deserialize: bool | None = True) -> Any:

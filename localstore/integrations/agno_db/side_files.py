@@ -1,104 +1,81 @@
-"""Read and write small JSON files in the folder of a store: user memories of agno 2.x and 3.x, and schema versions.
+"""Read the small JSON files in which earlier releases kept user memories of agno, and its schema versions, in a folder.
 
-`memories/<user>.json` holds the memories of one user, and `agno.json` the versions of agno's tables. Each change
-acquires a lock and replaces the whole file.
+`memories/<user>.json` holds the memories of one user, and `agno.json` the versions of agno's tables. Nothing is written
+to them any more, and each one is removed once its content is stored in a session.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import orjson
 
 from localstore.disk import durable_files, file_names, filesystem
 from localstore.disk.durable_files import FileChanged
-from localstore.disk.store_identity import make_folders
-from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken
 from localstore.format.json_layout import LAYOUT as JSON
 from localstore.format.parse_error import ParseError
-from localstore.format.values import to_json_value
+from localstore.storage.storage import Storage
 
-_ATTEMPTS = 5
-"""The most attempts at one change. Each one that meets a save by another program is repeated."""
-
+_KEYS = ("schema_version", "user_id")
+"""The keys of a file beside the one with its content."""
 NOBODY = "_nobody"
 """The file name, without suffix, for memories without a user. No user id is converted to this name."""
 
 
 class SideFiles:
-    """Reads and updates the side files: the memories that agno's memory manager keeps, and the schema versions.
+    """Reads the files, and removes those that are no longer needed.
 
-    Methods may raise DocumentBroken if a file cannot be parsed, and OSError. Methods that write may also raise
-    LockTimeout, and UnstorableValue for a value that JSON cannot hold.
+    Methods may raise DocumentBroken if a file cannot be parsed, LockTimeout, and OSError.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._folder = Path(engine.root, "memories")
+    def __init__(self, storage: Storage) -> None:
+        """Use the files in the folder of a storage."""
+        self.storage = storage if storage._engine.durable else type(storage)(storage.root)
+        """The storage, with durable writes: what the files hold must be safe before they are removed."""
+        self._engine = self.storage._engine
+        self._folder = Path(self._engine.root, "memories")
 
     def users(self) -> list[str | None]:
         """Return the ids of the users that have a memory file. None represents the memories without a user."""
-        return [record.get("user_id") for record in map(self._read, self._paths())]
+        return [self._load_memories(path)[0].get("user_id") for path in self._paths()]
 
-    def memories(self, user_id: str | None = None) -> list[dict[str, Any]]:
-        """Return the memories of one user, or of all users if `user_id` is None; an empty list if there are none."""
-        paths = self._paths() if user_id is None else [self._path(user_id)]
-        return [memory for path in paths for memory in self._read(path)["memories"]]
+    def memories(self, user_id: str | None) -> list[dict[str, Any]]:
+        """Return the memories of a user, or for None those without a user; an empty list if there are none."""
+        return self._load_memories(self._path(user_id))[0]["memories"]  # type: ignore[no-any-return]
 
-    def change(self, user_id: str | None, work: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
-        """Replace the memories of a user with the result of `work`, which receives the present ones.
+    def versions(self) -> dict[str, Any]:
+        """Return the versions of agno's tables."""
+        return self._load_versions()[0]["schema_versions"]  # type: ignore[no-any-return]
 
-        None as `user_id` selects the memories without a user. `work` runs under the lock of the file, which is not
-        written if the result is equal. It runs again, with what is there by then, if a person saves the file meanwhile.
+    def take_memories(self, user_id: str | None, keep: Callable[[list[dict[str, Any]]], None]) -> None:
+        """Remove the file of a user, if there is one, once `keep` has stored its memories durably.
+
+        `keep` may get them again, if somebody saves the file meanwhile, or if this was interrupted.
         """
         path = self._path(user_id)
-        head = {"schema_version": 1} | ({} if user_id is None else {"user_id": user_id})
-        for attempt in self._attempts(path, f"memories/{path.name}"):
-            with attempt:
-                before, status = self._load_memories(path, to_change=True)
-                after = to_json_value(work(list(before["memories"])), "memory")
-                if after != before["memories"]:
-                    make_folders(self._engine.root, self._folder)
-                    self._write(path, {**head, **before, "memories": after}, status)
+        while (found := self._load_memories(path, to_change=True))[1] is not None:
+            keep(found[0]["memories"])
+            self._remove(path, found[1], f"memories/{path.name}")
+
+    def take_versions(self, keep: Callable[[dict[str, Any]], None]) -> None:
+        """Remove the file with the versions, if there is one, once `keep` has stored them; see `take_memories`."""
+        while (found := self._load_versions(to_change=True))[1] is not None:
+            keep(found[0]["schema_versions"])
+            self._remove(Path(self._engine.root, "agno.json"), found[1], "agno.json")
 
     def clear(self) -> None:
-        """Delete all memories of all users."""
+        """Remove the memories of all users."""
         for path in self._paths():
-            for attempt in self._attempts(path, f"memories/{path.name}"):
-                with attempt:
-                    _, status = self._load_memories(path)  # raises for a broken file, so that it is not deleted
-                    if status is not None:
-                        durable_files.remove_unchanged(str(path), status)
+            while (status := self._load_memories(path)[1]) is not None:  # raises for a broken file, which stays
+                self._remove(path, status, f"memories/{path.name}")
 
-    def schema_version(self, table: str) -> str | None:
-        """Return the stored version of one of agno's tables, or None if no version is stored for it."""
-        versions, _ = self._load(Path(self._engine.root, "agno.json"), "schema_versions", dict)
-        version = versions["schema_versions"].get(table)
-        return version if isinstance(version, str) else None
-
-    def set_schema_version(self, table: str, version: str) -> None:
-        """Store the version of one of agno's tables. Replaces an earlier version."""
-        path = Path(self._engine.root, "agno.json")
-        for attempt in self._attempts(path, "agno.json"):
-            with attempt:
-                record, status = self._load(path, "schema_versions", dict, to_change=True)
-                record["schema_versions"] = record["schema_versions"] | {table: version}
-                self._write(path, to_json_value(record), status)
-
-    def _attempts(self, path: Path, lock: str) -> Iterator["_Attempt"]:
-        """Yield attempts at a change of a file, until one ends without meeting another program's save.
-
-        Raises DocumentBroken if none does.
-        """
-        for _ in range(_ATTEMPTS):
-            attempt = _Attempt(self._engine, lock)
-            yield attempt
-            if attempt.is_done:
-                return
-        raise _broken(path, "keeps being changed by another program")
+    def _remove(self, path: Path, status: os.stat_result, lock: str) -> None:
+        """Remove a file, unless somebody saved it meanwhile. The lock is that of earlier releases."""
+        with self._engine.locked(lock), contextlib.suppress(FileChanged):
+            durable_files.remove_unchanged(str(path), status)
 
     def _paths(self) -> list[Path]:
         try:
@@ -114,14 +91,14 @@ class SideFiles:
     def _path(self, user_id: str | None) -> Path:
         return self._folder / f"{NOBODY if user_id is None else file_names.stem(user_id)}.json"
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        return self._load_memories(path)[0]
-
     def _load_memories(self, path: Path, *, to_change: bool = False) -> tuple[dict[str, Any], os.stat_result | None]:
         record, status = self._load(path, "memories", list, to_change=to_change)
         if not all(isinstance(memory, dict) for memory in record["memories"]):
             raise _broken(path, "memories contains something that is not a mapping")
         return record, status
+
+    def _load_versions(self, *, to_change: bool = False) -> tuple[dict[str, Any], os.stat_result | None]:
+        return self._load(Path(self._engine.root, "agno.json"), "schema_versions", dict, to_change=to_change)
 
     def _load(
         self, path: Path, key: str, kind: type, *, to_change: bool = False
@@ -130,7 +107,7 @@ class SideFiles:
 
         If the file is missing, return a mapping with an empty `kind` under `key`, and None.
         Raises DocumentBroken if it cannot be parsed or has no value of type `kind` under `key`; with `to_change`, also
-        if writing it again would drop a repeated key or round a number.
+        if something in it would be lost elsewhere: a repeated key, digits of a number, or a key of another program.
         """
         try:
             with filesystem.open_file(str(path)) as fd:
@@ -150,35 +127,9 @@ class SideFiles:
             raise _broken(path, f"{place}{error.problem}") from None
         if not isinstance(record, dict) or not isinstance(record.get(key), kind):
             raise _broken(path, f'expected "{key}" with a {"list" if kind is list else "mapping"}')
+        if to_change and (others := record.keys() - {key, *_KEYS}):
+            raise _broken(path, f"it has the key {min(others)!r}, which would be lost")
         return record, status
-
-    @staticmethod
-    def _write(path: Path, record: dict[str, Any], old: os.stat_result | None) -> None:
-        """Write a file in place of the one with the status `old`, or a new one if that is None. Raises FileChanged."""
-        parts = [orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)]
-        if old is not None:
-            durable_files.replace_file(str(path), parts, old)
-            return
-        try:
-            durable_files.create_file(path, parts)
-        except FileExistsError:
-            raise FileChanged(str(path)) from None
-
-
-class _Attempt:
-    """One attempt at a change, as a context manager: it holds the lock, and suppresses FileChanged."""
-
-    def __init__(self, engine: Engine, lock: str) -> None:
-        self._lock = engine.locked(lock)
-        self.is_done = False
-
-    def __enter__(self) -> None:
-        self._lock.__enter__()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        self._lock.__exit__(None, None, None)
-        self.is_done = not isinstance(error, FileChanged)
-        return not self.is_done
 
 
 def _broken(path: Path, problem: str) -> DocumentBroken:

@@ -52,6 +52,17 @@ def test_a_copy_has_the_same_sessions(tmp_path: Path, storage: Storage) -> None:
         assert content(other, session_id) == content(storage, session_id)
 
 
+def test_memories_in_files_of_an_earlier_release_are_named(tmp_path: Path, storage: Storage) -> None:
+    """They were left behind without a word."""
+    (storage.root / "memories").mkdir()
+    path = storage.root / "memories" / "alice.json"
+    path.write_text('{"memories": []}')
+    (left,) = filled(storage).copy_to(JsonStorage(tmp_path / "other")).skipped
+    assert left.path == str(path)
+    assert str(left).startswith(f"{path} has memories as an earlier release kept them.")
+    assert not storage.copy_to(JsonStorage(tmp_path / "other"), Filter(user="alice")).skipped
+
+
 @pytest.mark.parametrize("classes", [(JsonStorage, YamlStorage), (YamlStorage, JsonStorage)])
 def test_there_and_back_gives_the_same_bytes(tmp_path: Path, classes: tuple[type[Storage], type[Storage]]) -> None:
     one, other = classes
