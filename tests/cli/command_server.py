@@ -1,6 +1,6 @@
 """A program that has loaded the command line, and forks for each command that a test asks for.
 
-The command itself runs as in a process of its own: with its arguments, folder, variables, terminal and streams, until
+The command itself runs as in a process of its own: with its arguments, folder, variables, terminal or streams, until
 Python ends. Only the loading is done, which takes longer than most commands. Nothing that reads the terminal or the
 variables while it is imported may be loaded here.
 """
@@ -27,13 +27,13 @@ LOADED_TO_ASK = ("localstore.agents", "openai")
 
 
 def main(control: int, program: str) -> None:
-    """Fork for each message in this socket: a JSON object, with a terminal and a pipe for the number of the process and
-    its exit code. Returns in the process of a command, ready to run it."""
+    """Fork for each message in this socket: a JSON object, with a pipe for the number of the process and its exit code,
+    and either a terminal or three streams. Returns in the process of a command, ready to run it."""
     sys.path[0] = os.path.dirname(program)
     _load(LOADED)
     with socket.socket(fileno=control) as requests:
         while True:
-            message, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 2)
+            message, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 4)
             if not message:
                 sys.exit()
             wanted = json.loads(message)
@@ -45,16 +45,17 @@ def main(control: int, program: str) -> None:
                 os.close(descriptor)
             while os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG):  # those that waited for earlier commands
                 pass
-    terminal, answers = descriptors
+    answers, *streams = descriptors
     pid = os.fork()
     if pid != 0:
-        os.close(terminal)
+        for descriptor in streams:
+            os.close(descriptor)
         os.write(answers, pid.to_bytes(4, "big"))
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         os.write(answers, code.to_bytes(4, "big", signed=True))
         os._exit(0)
     os.close(answers)
-    _become(wanted, terminal, program)
+    _become(wanted, streams, program)
 
 
 def _load(names: tuple[str, ...]) -> None:
@@ -64,13 +65,16 @@ def _load(names: tuple[str, ...]) -> None:
     gc.freeze()
 
 
-def _become(wanted: dict[str, Any], terminal: int, program: str) -> None:
-    """Make this process what the system makes of a new one that is started on the terminal."""
-    os.setsid()
-    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-    for descriptor in (0, 1, 2):
-        os.dup2(terminal, descriptor)
-    os.close(terminal)
+def _become(wanted: dict[str, Any], streams: list[int], program: str) -> None:
+    """Make this process what the system makes of a new one that is started on the terminal, or with the streams."""
+    if len(streams) == 1:
+        os.setsid()
+        fcntl.ioctl(streams[0], termios.TIOCSCTTY, 0)
+        streams *= 3
+    for descriptor, stream in enumerate(streams):
+        os.dup2(stream, descriptor)
+    for stream in set(streams):
+        os.close(stream)
     os.chdir(wanted["cwd"])
     os.environ.clear()
     os.environ.update(wanted["env"])

@@ -54,10 +54,15 @@ def _installed() -> None:
 def run(tmp_path: Path, request: pytest.FixtureRequest) -> Command:
     """Return a function that runs the command, in `tmp_path` unless `cwd` is given.
 
-    It runs in this process at the default level of effort. At the level `ci` the first test of each module, and every
-    eighth after it, start processes instead, and at the level `long` all of them."""
+    It runs in this process at the default level of effort. At the level `ci` the first test of each module starts
+    processes instead, and every eighth after it lets a process that has loaded the commands fork for each of them. At
+    the level `long` all of them start processes."""
     number = request.node.stash.get(_NUMBER, 0)
-    run_command = _run_in_a_process if number % 8 < rounds(0, 1, 8) else _run_here
+    run_command = _run_here
+    if number < rounds(0, 1, 1_000_000):
+        run_command = _run_in_a_process
+    elif number % 8 < rounds(0, 1, 1) and hasattr(os, "fork"):
+        run_command = import_module("tests.cli.forked_command").run_forked
 
     def call(*args: str | Path, cwd: Path = tmp_path, env: Mapping[str, str] = {}) -> Finished:
         return run_command([str(arg) for arg in args], cwd, clean_environment(**env))

@@ -11,8 +11,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+from tests.effort import IS_LONG
 
 from .conftest import ENTRY_POINT, clean_environment
 
@@ -21,13 +25,39 @@ PYTHON = {"PYTHONUTF8": "1"}
 """The settings of Python in the server."""
 
 
-class ForkedCommand:
-    """A command on a terminal, as far as `subprocess.Popen` is used for it."""
+def run_forked(
+    args: Sequence[str], cwd: Path, env: Mapping[str, str], said: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with `said` as its input, and return its output and error output, as `subprocess.run` does.
 
-    def __init__(self, args: Sequence[str], cwd: Path, env: Mapping[str, str], terminal: int) -> None:
+    At the level `long` the real program is started."""
+    if IS_LONG:
+        command = [str(ENTRY_POINT), *args]
+        return subprocess.run(command, cwd=cwd, env=env, input=said, capture_output=True, encoding="utf-8", timeout=120)
+    (theirs_in, ours_in), (ours_out, theirs_out), (ours_err, theirs_err) = os.pipe(), os.pipe(), os.pipe()
+    process = ForkedCommand(args, cwd, {**env, **PYTHON}, theirs_in, theirs_out, theirs_err)
+    for descriptor in (theirs_in, theirs_out, theirs_err):
+        os.close(descriptor)
+    with suppress(BrokenPipeError), open(ours_in, "w", encoding="utf-8") as stream:
+        stream.write(said)
+    with ThreadPoolExecutor(2) as readers:
+        out, err = readers.map(_read_all, (ours_out, ours_err))
+    return subprocess.CompletedProcess([*args], process.wait(60), out, err)
+
+
+def _read_all(descriptor: int) -> str:
+    with open(descriptor, encoding="utf-8") as stream:
+        return stream.read()
+
+
+class ForkedCommand:
+    """A command, as far as `subprocess.Popen` is used for it."""
+
+    def __init__(self, args: Sequence[str], cwd: Path, env: Mapping[str, str], *streams: int) -> None:
+        """Start the command on a terminal, or with three streams."""
         self._answers, answers = os.pipe()
         message = json.dumps({"args": args, "cwd": str(cwd), "env": dict(env)}).encode()
-        socket.send_fds(_server(), [message], [terminal, answers])
+        socket.send_fds(_server(), [message], [answers, *streams])
         os.close(answers)
         self._pid = int.from_bytes(self._answer(), "big")
         self._code: int | None = None

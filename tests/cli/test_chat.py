@@ -23,6 +23,7 @@ from .conftest import ENTRY_POINT, Command, clean_environment
 pytestmark = ci_only  # each test starts a process; tests/unit/agents/terminal has the same behaviours in this one
 
 if os.name == "posix":
+    from .forked_command import run_forked
     from .pseudo_terminal import ChatSession
 else:
     pytest.skip("there are no pseudo-terminals here", allow_module_level=True)
@@ -61,15 +62,8 @@ def piped(
     root: Path, server: ScriptedServer | None, said: str, *args: str, **env: str
 ) -> subprocess.CompletedProcess[str]:
     url = ("--base-url", server.base_url) if server is not None else ()
-    return subprocess.run(
-        [ENTRY_POINT, "chat", "--store", root, *url, *args],
-        input=said,
-        cwd=root.parent,
-        env=clean_environment(**{**NO_KEY, **env}),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-    )
+    words = ["chat", "--store", str(root), *url, *args]
+    return run_forked(words, root.parent, clean_environment(**{**NO_KEY, **env}), said)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +117,8 @@ def test_no_secret_is_shown_or_stored(root: Path) -> None:
     with scripted_server(problem, problem) as server:
         url = server.base_url.replace("//", "//alice:hunter2@")
         asked = piped(root, None, "hello\n", "--base-url", url, OPENAI_API_KEY=key)
-        repeated = subprocess.run(
-            [ENTRY_POINT, "replay", "trip", "--store", root, "--base-url", url, "--model", "m", "--last", "1"],
-            env=clean_environment(OPENAI_API_KEY=key),
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-        )
+        words = ["replay", "trip", "--store", str(root), "--base-url", url, "--model", "m", "--last", "1"]
+        repeated = run_forked(words, root.parent, clean_environment(OPENAI_API_KEY=key))
     assert "Asking small-1 at http://***@127.0.0.1" in asked.stderr
     assert "Incorrect API key provided: ***" in asked.stderr
     assert "Incorrect API key provided: ***" in repeated.stdout
