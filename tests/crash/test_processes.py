@@ -29,33 +29,22 @@ def _run(run_id: str) -> Run:
     return Run(run_id=run_id, messages=[Message(role="user", content=run_id)])
 
 
-def _start(root: Path, suffix: str, count: int, threads: int, runs: int) -> list[subprocess.Popen[bytes]]:
-    """Processes that all begin to append when each of them is ready."""
-    command = [sys.executable, "-m", "tests.crash.appender", str(root), suffix]
-    processes = [
-        subprocess.Popen(
-            [*command, f"p{number}", str(threads), str(runs)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=_HOME,
-        )
-        for number in range(count)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write(b"go\n")
-        process.stdin.flush()
-    return processes
+def _start(root: Path, suffix: str, count: int, threads: int, runs: int) -> subprocess.Popen[bytes]:
+    """Start processes that all begin to append when each of them is ready. Return their parent."""
+    command = [sys.executable, "-m", "tests.crash.appender", str(root), suffix, *map(str, (count, threads, runs))]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=_HOME)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.stdin.write(b"go\n")
+    process.stdin.flush()
+    return process
 
 
-def _finish(processes: list[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors.decode()
+def _finish(process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
 
 
 @each_format
@@ -109,9 +98,9 @@ def test_listing_while_others_create_and_delete_never_fails_nor_misses_what_stay
     workers = [threading.Thread(target=churn, args=(name,)) for name in ("a", "b")]
     for worker in workers:
         worker.start()
-    processes = _start(tmp_path, suffix, count=2, threads=2, runs=20)
+    process = _start(tmp_path, suffix, count=2, threads=2, runs=20)
     listings = 0
-    while listings < 3 or any(worker.is_alive() for worker in workers) or any(one.poll() is None for one in processes):
+    while listings < 3 or any(worker.is_alive() for worker in workers) or process.poll() is None:
         infos = reader.list_sessions()
         ids = [info.session_id for info in infos]
         assert stays <= set(ids)
@@ -121,7 +110,7 @@ def test_listing_while_others_create_and_delete_never_fails_nor_misses_what_stay
         listings += 1
     for worker in workers:
         worker.join()
-    _finish(processes)
+    _finish(process)
     assert failed == []
     assert set(reader.get_all_session_ids()) == stays | {"shared"} == oracle.sessions(tmp_path).keys()
     oracle.assert_sound(tmp_path)
