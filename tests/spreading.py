@@ -8,7 +8,9 @@ part of the disk, this took a third of the processor time of the crash tests.
 import os
 import struct
 import sys
+import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 if sys.platform == "linux":
@@ -29,3 +31,14 @@ def spread(folder: Path) -> None:
             fcntl.ioctl(fd, _SET_FLAGS, struct.pack("l", flags | _TOP_OF_A_HIERARCHY))
         finally:
             os.close(fd)
+
+
+@cache
+def top_folder() -> Path:
+    """Return a folder for the folders of tests that have no `tmp_path`, such as the examples of Hypothesis."""
+    owner = getattr(os, "getuid", lambda: "me")()
+    root = os.environ.get("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = Path(root, f"localstore-tests-{owner}-folders")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    spread(folder)
+    return folder

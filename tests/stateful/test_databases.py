@@ -17,6 +17,7 @@ from localstore import Filter, Item, JsonStorage, LocalstoreError, Session, Sess
 from localstore.databases.sql import SqliteStorage
 from tests.contract.runs import answered, asked, document
 from tests.effort import LEVEL
+from tests.spreading import top_folder
 
 SESSIONS = st.sampled_from(["s1", "s2", "s\0", "x" * 600])
 RUNS = st.sampled_from([f"r{number}" for number in range(6)])
@@ -31,7 +32,7 @@ class LockstepMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="lockstep-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="lockstep-", dir=top_folder()))
         self.files = JsonStorage(self.folder / "files", durability="relaxed")
         self.database = SqliteStorage(db_file=self.folder / "sessions.db")
         self.both: list[SessionStorage] = [self.files, self.database]

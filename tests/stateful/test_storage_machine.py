@@ -20,6 +20,7 @@ from localstore import JsonStorage, LocalstoreError, Message, Run, Session, Yaml
 from localstore.format.values import to_json_value
 from tests import oracle
 from tests.effort import LEVEL
+from tests.spreading import top_folder
 from tests.stateful import by_hand
 from tests.stateful.model import Draft, Kept, Plain, Refused, upsert
 
@@ -65,7 +66,7 @@ class StorageMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="machine-")).resolve()
+        self.folder = Path(tempfile.mkdtemp(prefix="machine-", dir=top_folder())).resolve()
         self.roots = {suffix: self.folder / suffix[1:] for suffix in FORMATS}
         self.handles = {suffix: [self._open(suffix, hand) for hand in (0, 1)] for suffix in FORMATS}
         self.kept: dict[str, Kept] = {}

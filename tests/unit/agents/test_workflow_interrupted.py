@@ -26,6 +26,7 @@ from localstore import (
     YamlStorage,
 )
 from tests.effort import rounds
+from tests.spreading import top_folder
 
 Shape = Any
 """`task`, or a list of a word and shapes: the steps of a parallel, of a condition, or of a loop."""
@@ -124,7 +125,7 @@ def test_an_interrupted_workflow_gives_the_same_result_as_an_uninterrupted_one(
     kind: type[JsonStorage | YamlStorage], shapes: list[Shape], deaths: list[tuple[int, bool]]
 ) -> None:
     """It has the same output, state and steps, and no stored step is run again."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=top_folder()) as folder:
         calm = Built(shapes, kind(Path(folder, "calm"), durability="relaxed"))
         expected = calm.flow.run("in", run_id="r")
         storage = kind(Path(folder, "killed"), durability="relaxed")

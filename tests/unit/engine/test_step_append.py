@@ -25,6 +25,7 @@ from localstore import (
 from localstore.models.fields import DocumentText
 from tests import oracle
 from tests.effort import rounds
+from tests.spreading import top_folder
 from tests.unit.raw import Storage, answered
 from tests.unit.watched_disk import WatchedDisk
 
@@ -252,7 +253,7 @@ _steps = st.builds(
 @given(steps=st.lists(_steps, min_size=1, max_size=5), plan=st.none() | st.lists(_words, max_size=2))
 def test_the_bytes_are_those_of_the_whole_run(kind: type[Storage], steps: list[Step], plan: list[str] | None) -> None:
     """Added one by one or appended at once: the document is the same, byte for byte, whatever stands in the steps."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=top_folder()) as folder:
         one_by_one = kind(Path(folder, "a"), durability="relaxed")
         at_once = kind(Path(folder, "b"), durability="relaxed")
         for storage in (one_by_one, at_once):

@@ -24,6 +24,7 @@ from localstore.models.schema import RunStatus
 from tests import oracle
 from tests.crashes import in_another_boot, leave_mark, states_after_kill
 from tests.effort import IS_LONG, rounds
+from tests.spreading import top_folder
 from tests.unit.raw import Storage, answered, in_our_layout, question, rescued, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
@@ -341,7 +342,7 @@ def test_any_sequence_of_forms_ends_in_the_last_one(
     data: st.DataObject, rounds: list[str], kind: type[Storage], with_steps: bool
 ) -> None:
     """The documents are read by independent parsers. Bytes before the entry change only in a rewrite."""
-    root = Path(tempfile.mkdtemp())
+    root = Path(tempfile.mkdtemp(dir=top_folder()))
     try:
         storage = kind(root, durability="relaxed")
         storage.append("s1", answered("r1"))

@@ -16,6 +16,7 @@ from localstore.disk.store_tree import MANIFEST
 from localstore.index.manifest import Manifest
 from localstore.index.row import is_row
 from tests.effort import rounds
+from tests.spreading import top_folder
 from tests.unit.index.manifests import known, ordered, row
 from tests.unit.watched_disk import WatchedDisk
 
@@ -246,7 +247,7 @@ def test_documents_that_took_each_others_ids_are_told_by_the_order_of_all_lines(
 @given(data=st.data())
 def test_a_follower_that_asks_now_and_then_knows_what_one_knows_that_always_asks(data: st.DataObject) -> None:
     names, users, folders = st.sampled_from("abcd"), st.sampled_from(["u", "v", 'w"']), st.sampled_from(["1", "2"])
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=top_folder()) as folder:
         root = Path(folder)
         (root / ".localstore" / "locks").mkdir(parents=True)
         manifests = [Manifest(folder, pool_of(root), 1.0) for _ in range(3)]
