@@ -95,19 +95,16 @@ class Client:
 
     def _new_client(self) -> MongoClient[Document]:
         milliseconds = max(1000, round(self.timeout * 1000))
-        # A network that drops everything breaks no connection: without a limit, an answer is waited for without an end.
-        limits: dict[str, Any] = {}
-        if "sockettimeoutms=" not in self._url.lower():
-            limits["socketTimeoutMS"] = max(_LONGEST_ANSWER, milliseconds)
+        limits = {
+            "serverSelectionTimeoutMS": milliseconds,
+            "connectTimeoutMS": milliseconds,
+            # A network that drops everything breaks no connection: without a limit, an answer is waited for for ever.
+            "socketTimeoutMS": max(_LONGEST_ANSWER, milliseconds),
+        }
+        url = self._url.lower()
+        ours: dict[str, Any] = {name: limit for name, limit in limits.items() if f"{name.lower()}=" not in url}
         try:
-            client: MongoClient[Document] = MongoClient(
-                self._url,
-                serverSelectionTimeoutMS=milliseconds,
-                connectTimeoutMS=milliseconds,
-                appname="localstore",
-                **limits,
-                tz_aware=True,
-            )
+            client: MongoClient[Document] = MongoClient(self._url, appname="localstore", tz_aware=True, **ours)
         except (errors.PyMongoError, ValueError) as error:  # the name of a server in DNS, an option
             raise self.explained(error) from None
         weakref.finalize(self, _close, client, os.getpid())
