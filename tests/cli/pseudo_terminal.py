@@ -94,7 +94,7 @@ class ChatSession:
         cwd: Path,
         columns: int = 100,
         env: Mapping[str, str] = {},
-        patience: float = 30,
+        patience: float = 60,
         is_real: bool = IS_LONG,
     ) -> None:
         self.columns = columns

@@ -308,7 +308,7 @@ def test_the_terminal_echoes_again_after_the_chat(root: Path) -> None:
 def test_a_tool_can_ask_for_input_during_a_run(root: Path) -> None:
     """Characters are echoed while a tool runs, and hidden again afterwards."""
     program = """
-import time
+import os, time
 from localstore import Agent, FunctionModel, Message, ToolCall
 
 def confirm() -> str:
@@ -316,7 +316,8 @@ def confirm() -> str:
 
 def model(messages):
     if messages[-1].role == "tool":
-        time.sleep(1)
+        while not os.path.exists("typed"):
+            time.sleep(0.01)
         return "You said " + messages[-1].content
     else:
         return Message(role="assistant", tool_calls=[ToolCall(id="1", name="confirm", arguments={})])
@@ -328,6 +329,7 @@ Agent(model=FunctionModel(model), tools=[confirm]).print_response("Go?")
         talk.type("yes please\r")
         talk.wait_for("Thinking")
         talk.type("xyz")
+        (root.parent / "typed").touch()
         assert talk.ended() == 0
         assert "Sure? yes please" in talk.text
         assert "You said yes please" in talk.text

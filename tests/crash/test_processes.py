@@ -136,7 +136,7 @@ def _in_child(work: Callable[[], None]) -> int:
     it hung."""
     child = os.fork()
     if child == 0:
-        signal.alarm(30)
+        signal.alarm(120)
         try:
             work()
             os._exit(0)
@@ -199,7 +199,7 @@ def test_parent_and_children_go_on_writing_with_the_same_storage(suffix: str, tm
     for number in range(4):
         child = os.fork()
         if child == 0:
-            signal.alarm(60)
+            signal.alarm(120)
             try:
                 for turn in range(10):
                     storage.append("s", _run(f"c{number}-{turn}"))

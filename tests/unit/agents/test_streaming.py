@@ -127,7 +127,7 @@ def test_cancelling_a_task_leaves_a_cancelled_run_with_the_partial_answer(storag
 
         def slow(messages: list[Message]) -> Iterator[str]:
             yield "one "
-            go_on.wait(20)
+            go_on.wait(60)
             yield "never"
 
         async def read() -> None:
@@ -225,7 +225,7 @@ def test_a_request_is_repeated_if_the_server_asks_to_wait(storage: JsonStorage, 
 def test_text_is_passed_on_as_it_arrives(storage: JsonStorage) -> None:
     """The server does not send the second word before the first one was received."""
     received = Signal()
-    with scripted_server(stream("one ", lambda: received.wait(20), "two")) as running:
+    with scripted_server(stream("one ", lambda: received.wait(60), "two")) as running:
         model = OpenAIChat(api_key="none", base_url=running.base_url)
         texts = []
         for event in Agent(model=model, session_id="s", storage=storage).stream("count"):
@@ -248,7 +248,7 @@ def test_each_tool_call_is_one_event_with_all_of_its_arguments() -> None:
         part(0, function={"arguments": '{"x": '}),
         part(0, function={"arguments": "1}"}),
         part(1, id="b", type="function", function={"name": "add", "arguments": '{"x": 2'}),
-        lambda: received.wait(20),
+        lambda: received.wait(60),
         part(1, function={"arguments": "}"}),
     )
 

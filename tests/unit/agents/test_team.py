@@ -122,7 +122,7 @@ def test_several_tasks_run_concurrently() -> None:
     both = Barrier(2)
 
     def meet(messages: list[Message]) -> str:
-        both.wait(10)
+        both.wait(60)
         return messages[-1].text
 
     def team() -> Team:
@@ -446,7 +446,7 @@ def test_members_share_the_state(storage: JsonStorage | YamlStorage) -> None:
 
     def member(name: str) -> Agent:
         def note(context: RunContext) -> str:
-            both.wait(10)
+            both.wait(60)
             context.session_state[name] = context.session_state["begun"]
             assert context.session_id == "s"
             assert context.user_id == "alice"
@@ -563,7 +563,7 @@ def test_closing_the_stream_stops_the_members(storage: JsonStorage | YamlStorage
     def slow(_: list[Message]) -> Any:
         try:
             yield "one "
-            go_on.wait(10)
+            go_on.wait(60)
             yield "two "
             yield "three"
         finally:
@@ -583,7 +583,7 @@ def test_closing_the_stream_stops_the_members(storage: JsonStorage | YamlStorage
     assert run.status == "cancelled"
     assert [one.status for one in run.member_runs or []] == ["cancelled", "cancelled"]
     go_on.set()
-    assert over.wait(10)
+    assert over.wait(60)
 
 
 def test_a_cancelled_task_cancels_the_members(storage: JsonStorage | YamlStorage) -> None:

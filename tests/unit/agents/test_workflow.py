@@ -293,7 +293,7 @@ def test_branches_run_concurrently_and_their_changes_are_merged(storage: Store) 
 
     def branch(name: str) -> Task:
         def work(text: str, context: StepContext) -> str:
-            both.wait(10)
+            both.wait(60)
             context.session_state[name] = text
             context.session_state["last"] = name
             return f"{text}{name}"

@@ -41,7 +41,7 @@ thread.start()
 started.wait()
 child = os.fork()
 if not child:
-    signal.alarm(20)
+    signal.alarm(50)
     write("child")
     os._exit(0)
 _, status = os.waitpid(child, 0)

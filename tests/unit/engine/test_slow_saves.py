@@ -63,6 +63,12 @@ if not filesystem.TELLS_WRITERS:
     WAYS = [_remove_first]
 
 
+def wait_for_slow_saves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may need more than a second to save."""
+    monkeypatch.setattr("localstore.engine.base._ABSENCE", 60)
+    monkeypatch.setattr("localstore.disk.document_file._PATIENCE", 60)
+
+
 def _ids(storage: Storage) -> list[str]:
     session = storage.read("s")
     assert session is not None
@@ -90,7 +96,7 @@ def test_a_save_in_steps_is_waited_for(
     returned None, and an append made a new document, over which the editor then saved, so that the acknowledged run was
     lost, or to which it could not save. A document that was emptied to be written in place was called broken.
     """
-    monkeypatch.setattr("localstore.engine.base._ABSENCE", 60)  # a busy machine may save slowly
+    wait_for_slow_saves(monkeypatch)
     storage = _prepared(storage_class, tmp_path / "store")
     path = storage.path("s")
     data = path.read_bytes().replace(b"r1", b"R1")
@@ -153,6 +159,7 @@ def test_a_document_that_is_removed_right_after_it_was_replaced_is_waited_for(
     storage_class: StorageClass, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: FileNotFoundError, although a program was only saving the document again."""
+    wait_for_slow_saves(monkeypatch)
     storage = _prepared(storage_class, tmp_path / "store")
     path = storage.path("s")
     aside = path.with_name("aside~")

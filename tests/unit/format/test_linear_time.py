@@ -1,10 +1,5 @@
-"""Looking at a document takes time in proportion to its size, however it is broken.
+"""Looking at a document takes time in proportion to its size, however it is broken."""
 
-Each test measures the processor time for one size and for four times that size. Linear time gives a ratio of about 4,
-quadratic time one of 16.
-"""
-
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,13 +13,12 @@ from localstore.maintenance.document_checks import repeated_runs, wrong_fields
 from localstore.maintenance.git_merge import unite_sides
 from localstore.models.schema import SCHEMA_VERSION
 from tests.effort import sampled
+from tests.linear_time import assert_linear
 
 JSON, YAML = LAYOUTS[".json"], LAYOUTS[".yaml"]
 TIME = "2026-11-22T07:01:20.123Z"
 HEADER = {"schema_version": SCHEMA_VERSION, "session_id": "s1", "kind": "agent", "created_at": TIME}
 RUN = {"type": "run", "run_id": "r1", "created_at": TIME, "messages": [{"role": "user", "content": "hi"}]}
-MOST_SECONDS = 0.2
-"""Shorter times are not compared, because they say little."""
 
 JSON_HEAD = JSON.head(HEADER)
 YAML_HEAD = YAML.head(HEADER)
@@ -90,20 +84,6 @@ def power_cuts(layout: Layout) -> Iterator[PowerCut | None]:
     yield PowerCut(RecordedState("s1", size, 1, unfinished=False))
     yield PowerCut(RecordedState("s1", size, 1, unfinished=True))
     yield PowerCut(RecordedState("s1", size, 1, unfinished=False, may_lack=True))
-
-
-def assert_linear(work: Callable[[int], Callable[[], None]], count: int) -> None:
-    """Run the result of `work` for `count` and for four times `count`, and compare the processor time."""
-    for _ in range(3):  # another process may have disturbed one measurement
-        times = []
-        for size in (count, 4 * count):
-            do = work(size)
-            began = time.process_time()
-            do()
-            times.append(time.process_time() - began)
-        if times[1] < MOST_SECONDS or times[1] < 9 * times[0]:
-            return
-    raise AssertionError(f"{times[0]:.3f} s, and for four times the size {times[1]:.3f} s")
 
 
 @pytest.mark.parametrize(("layout", "begin", "part", "end", "count"), CASES)

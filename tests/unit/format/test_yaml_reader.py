@@ -298,18 +298,18 @@ def test_nesting_is_accepted_up_to_the_limit_and_refused_beyond() -> None:
     ids=lambda raw: repr(raw[:6]),
 )
 def test_hostile_input_is_refused_quickly(raw: bytes) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     refusal(raw, strict=True)
-    assert time.perf_counter() - began < 2  # about 0.01 s; the parser left alone takes seconds for some of them
+    assert time.process_time() - began < 2  # about 0.01 s; the parser left alone takes seconds for some of them
 
 
 def test_large_and_odd_input_is_read_in_linear_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert load(b"k: |\n" + b"\n" * 300_000 + b" x") == {"k": "\n" * 300_000 + "x"}
     assert load(b"k: 0." + b"0" * 300_000) == {"k": 0.0}
     assert load(b"k: " + b"1" * 300_000 + b"x") == {"k": "1" * 300_000 + "x"}
     assert len(load(b"{" + b",".join(b"k%d" % number for number in range(30_000)) + b"}")) == 30_000
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_values_agree_with_a_parser_of_yaml_1_2() -> None:

@@ -82,7 +82,7 @@ def test_the_event_loop_runs_while_a_twin_waits(storage: Storage, monkeypatch: p
     read = type(storage).read
 
     def slow(self: Storage, session_id: str, **options: Any) -> Session | None:
-        assert is_free.wait(10)
+        assert is_free.wait(60)
         return read(self, session_id, **options)
 
     monkeypatch.setattr(type(storage), "read", slow)  # as in a subclass: the twin calls it, too
@@ -106,7 +106,7 @@ def test_a_write_that_was_started_is_finished_when_its_task_is_cancelled(
 
     def slow(self: Storage, *args: Any, **options: Any) -> None:
         has_begun.set()
-        assert may_end.wait(10)
+        assert may_end.wait(60)
         append(self, *args, **options)
 
     monkeypatch.setattr(type(storage), "append", slow)

@@ -1,7 +1,7 @@
 """Two sessions are compared: which runs belong together, and what differs."""
 
 import random
-import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from localstore.errors import BackupNotFound
 from localstore.maintenance.upgrade import convert
 from localstore.storage.comparing import Difference, compare, origin_of, read_backup
 from localstore.storage.plain_session import PlainSession, read_plain
+from tests.linear_time import assert_linear
 from tests.unit.raw import Storage, answered, question
 
 
@@ -121,24 +122,19 @@ def test_nothing_is_lost_in_a_comparison() -> None:
             assert listed + difference.equal_runs == runs
 
 
-def test_the_time_is_that_of_the_size() -> None:
+@pytest.mark.parametrize("same", [True, False])
+def test_the_time_is_that_of_the_size(same: bool) -> None:
     """Four times as many runs take about four times as long, also if all ask the same or none belong together."""
 
-    def seconds(count: int, same: str) -> float:
+    def work(count: int) -> Callable[[], object]:
         sides = [
-            [
-                {"type": "run", "run_id": f"{name}{number}", "input": "q" if same else f"{name}{number}"}
-                for number in range(count)
-            ]
+            [{"type": "run", "run_id": f"{name}{n}", "input": "q" if same else f"{name}{n}"} for n in range(count)]
             for name in "ab"
         ]
-        began = time.process_time()
-        compare(*(PlainSession({"session_id": name}, side, {}) for name, side in zip("ab", sides, strict=True)))
-        return time.process_time() - began
+        sessions = [PlainSession({"session_id": name}, side, {}) for name, side in zip("ab", sides, strict=True)]
+        return lambda: compare(*sessions)
 
-    for same in ("q", ""):
-        longer = seconds(10_000, same)
-        assert longer < 0.5 or longer < 8 * seconds(2_500, same)
+    assert_linear(work, 2_500)
 
 
 def test_a_session_is_read_from_a_backup(storage: Storage) -> None:

@@ -75,7 +75,7 @@ def raw_server(answer: bytes | Callable[[int], bytes]) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
+            thread.join(60)
 
 
 async def collect(agent: Agent) -> list[Any]:

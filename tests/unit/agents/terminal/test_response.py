@@ -201,7 +201,7 @@ def test_the_last_piece_before_a_pause_is_shown_at_once(monkeypatch: pytest.Monk
         yield "Hello"
         assert "Hello" in terminal.shown
         yield " world"
-        for _ in range(500):
+        for _ in range(6_000):
             if "Hello world" in terminal.shown:
                 break
             threading.Event().wait(0.01)
