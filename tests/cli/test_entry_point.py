@@ -177,6 +177,21 @@ def test_ctrl_c_ends_with_130_and_one_line(store: Path) -> None:
     process.stderr.close()
 
 
+@posix
+def test_ctrl_c_waits_while_orjson_loads(tmp_path: Path) -> None:
+    """In the middle of loading orjson, it was a segmentation fault."""
+    program = "import os, signal, sys\nos.kill(os.getpid(), signal.SIGINT)\nsys.stderr.write('loaded\\n')\n"
+    (tmp_path / "orjson.py").write_text(program)
+    done = subprocess.run(
+        [ENTRY_POINT, "ls"],
+        env=clean_environment(PYTHONPATH=str(tmp_path)),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (130, "loaded\nlocalstore: Interrupted.\n")
+
+
 def _wait_until_asleep(process: subprocess.Popen[bytes]) -> None:
     """Wait until a process waits in a system call. Python notices a signal late if it comes just before that."""
     status = Path(f"/proc/{process.pid}/stat")
