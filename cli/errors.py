@@ -143,6 +143,8 @@ def message(error: BaseException) -> str:
 def _os_error(error: OSError) -> str:
     what = error.strerror or str(error) or type(error).__name__
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+    if isinstance(error, ChildProcessError):
+        return f"{where}{what}"  # says what to do
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         advice = "Free some space and try again"
     elif error.errno == errno.EBADF and not where:

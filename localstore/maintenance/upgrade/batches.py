@@ -1,17 +1,11 @@
 """Rewrite many documents, in batches, in this process or in several."""
 
-import contextlib
-import errno
-import itertools
-import multiprocessing
-import signal
-import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 from localstore.disk import filesystem, store_tree
 from localstore.disk.backup_folder import Backup
+from localstore.maintenance.processes import shared
 from localstore.maintenance.upgrade.rewriting import Outcome, Rewriter, Transform, check_free_space
 from localstore.models.progress import Progress
 
@@ -41,17 +35,25 @@ def rewrite_all(
     try:
         _check_free_space(root, backup, sum(sizes.values()))
         batches = list(_batches(paths, sizes))
-        if processes < 2 or (len(paths) < _WORTH_A_PROCESS and sum(sizes.values()) < _WORTH_BYTES):
-            rewriter = Rewriter(root, backup, transform, lock_timeout)
-            outcomes: Iterator[tuple[int, Outcome]] = ((len(batch), rewriter.rewrite(batch)) for batch in batches)
-        else:
-            outcomes = _in_processes(root, backup.name, batches, transform, processes, lock_timeout)
+        if len(paths) < _WORTH_A_PROCESS and sum(sizes.values()) < _WORTH_BYTES:
+            processes = 1
+        arguments = (root, backup.name, transform, lock_timeout)
+        rewrite = _rewriter(*arguments)
+        outcomes = shared(
+            batches,
+            lambda numbered: ((number, rewrite(batch)) for number, batch in numbered),
+            _rewriter,
+            arguments,
+            min(processes, len(batches)),
+            root,
+        )
         done = 0
-        for count, outcome in outcomes:
-            total.add(outcome)
-            done += count
-            if progress is not None:
-                progress(done, len(paths))
+        with closing(outcomes):
+            for number, outcome in outcomes:
+                total.add(outcome)
+                done += len(batches[number])
+                if progress is not None:
+                    progress(done, len(paths))
     except BaseException:
         if not backup.has_documents():
             backup.remove()
@@ -101,66 +103,6 @@ def _has_hard_links(backup: Backup) -> bool:
     return True
 
 
-# In several processes
-
-_rewriter: Rewriter
-"""The rewriter of this process. It exists only in worker processes."""
-
-
-def _in_processes(
-    root: str, backup: str, batches: Sequence[list[str]], transform: Transform, processes: int, timeout: float
-) -> Iterator[tuple[int, Outcome]]:
-    """Rewrite batches in worker processes. Yield the number of documents and the outcome of each as it is finished.
-
-    If the iteration is stopped, the batches at work are finished. Raises OSError if a worker process is killed.
-    """
-    pool = ProcessPoolExecutor(
-        min(processes, len(batches)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(root, backup, transform, timeout),
-    )
-    try:
-        waiting = iter(batches)
-        # Submit only a few batches ahead, so that the work stops soon after a failure or Ctrl-C.
-        with _ctrl_c_blocked():
-            running = {pool.submit(_rewrite, batch): len(batch) for batch in itertools.islice(waiting, 2 * processes)}
-        while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                count = running.pop(future)
-                yield count, future.result()
-                batch = next(waiting, None)
-                if batch is not None:
-                    running[pool.submit(_rewrite, batch)] = len(batch)
-    except BrokenProcessPool:
-        stopped = "A worker process was stopped from outside. Run the same command again; it continues from here"
-        raise OSError(errno.ECHILD, stopped, root) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
-    """Block Ctrl-C in the context.
-
-    Processes that are started in the context never receive it, even while they load. This process receives it
-    afterwards. On Windows, the context does nothing.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker(root: str, backup: str, transform: Transform, timeout: float) -> None:
-    global _rewriter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides
-    _rewriter = Rewriter(root, Backup(root, backup), transform, timeout)
-
-
-def _rewrite(batch: list[str]) -> Outcome:
-    return _rewriter.rewrite(batch)
+def _rewriter(root: str, backup: str, transform: Transform, timeout: float) -> Callable[[list[str]], Outcome]:
+    """Return what rewrites a batch."""
+    return Rewriter(root, Backup(root, backup), transform, timeout).rewrite
