@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -17,10 +18,12 @@ from ..store_option import open_named, open_or_make_named
 from ..transfer_summary import transfer_summary
 
 if TYPE_CHECKING:
-    from localstore.maintenance.copying import Side
+    from localstore.maintenance.copy_sides import Side
     from localstore.models.filter import Filter
 
 
+_MOST_JOBS = 8
+"""How many processes are used by default at most: each has a connection of its own to the database."""
 _NO_DOCUMENT = ".database"
 """An ending that no document has: none keeps its bytes. A database does not store them either, but values."""
 
@@ -31,9 +34,21 @@ _NO_DOCUMENT = ".database"
 @filter_options
 @click.option("--format", "suffix", type=click.Choice(["json", "yaml"]), help="The format of new documents in TO.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help=f"Use N processes for a large copy to PostgreSQL. Default: one per core, at most {_MOST_JOBS}.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with the ids of the sessions.")
 def command(
-    source: str, target: str, where: Filter, suffix: Literal["json", "yaml"] | None, dry_run: bool, as_json: bool
+    source: str,
+    target: str,
+    where: Filter,
+    suffix: Literal["json", "yaml"] | None,
+    dry_run: bool,
+    jobs: int | None,
+    as_json: bool,
 ) -> None:
     """Copy sessions from one store to another. FROM and TO are folders, or URLs of databases.
 
@@ -53,7 +68,8 @@ def command(
         sides = open_named(source, "FROM")._copy_side(), _target(target, suffix, stack, dry_run=dry_run)
         if sides[0].name == sides[1].name:
             raise click.UsageError("FROM and TO are the same store", click.get_current_context())
-        done = copy(*sides, where, dry_run=dry_run, progress=report)
+        jobs = jobs or min(os.cpu_count() or 1, _MOST_JOBS)
+        done = copy(*sides, where, jobs=jobs, dry_run=dry_run, progress=report)
     for difference in done.differences:
         output.note(str(difference))
     for skipped in done.skipped:

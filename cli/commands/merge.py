@@ -17,7 +17,7 @@ from .git import set_up_repository
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localstore.maintenance.copying import Copyable
+    from localstore.maintenance.copy_sides import Copyable
     from localstore.maintenance.merge_copies import MergedCopy, MergedSession
     from localstore.storage.storage import JsonStorage
 

@@ -217,6 +217,8 @@ class Backend(Protocol):
 
     address: str
     """Where the sessions are, for people. It never has a password."""
+    shares_writes: bool
+    """Whether several processes store many sessions faster than one."""
 
     def change(self, session_id: str, work: Callable[[Locked], _Result], run_id: str | None = None) -> _Result:
         """Call `work` in a transaction that locks the session, and return its result once everything is durable.

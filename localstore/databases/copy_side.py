@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from localstore.databases.backend import TRASH, Backend, Change, Locked, text_of
 from localstore.databases.session_change import SessionChange, aside, create, new_session
 from localstore.engine.merged_rewrite import loses_more, lost_entries
 from localstore.errors import LocalstoreError
-from localstore.maintenance.copying import (
+from localstore.maintenance.copy_sides import (
     OF_ONE_SESSION,
     REPLACED,
+    Copyable,
     Form,
+    Found,
     Listed,
     Revision,
+    Side,
     Written,
     known_revision,
     merged_with,
@@ -27,13 +31,23 @@ from localstore.models.filter import Filter
 class DatabaseSide:
     """A store in a database as one side of a copy; see `Side`."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, storage: Copyable, backend: Backend) -> None:
+        self._storage = storage
         self._backend = backend
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the storage, so that another process can open the same store."""
+        return _side_of, (self._storage,)
 
     @property
     def name(self) -> str:
         """The address, without the password."""
         return self._backend.address
+
+    @property
+    def shares_writes(self) -> bool:
+        """Whether several processes store sessions faster than one."""
+        return self._backend.shares_writes
 
     def listed(self, where: Filter) -> Sequence[Listed]:
         """Return the sessions that match the filter, most recently updated first."""
@@ -50,10 +64,10 @@ class DatabaseSide:
         rows = self._backend.rows(asked) if asked else []
         return {row["session_id"]: known_revision(row["fingerprint"]) for row in rows}
 
-    def read(self, session_ids: Sequence[str]) -> Iterator[Form | LocalstoreError | PermissionError | None]:
+    def read(self, sessions: Sequence[Listed]) -> Iterator[Found]:
         """Yield each of these sessions: None if there is none, or the error if it cannot be read."""
-        found = self._stored(session_ids)
-        yield from (found.get(session_id) for session_id in session_ids)
+        found = self._stored([one.session_id for one in sessions])
+        yield from (found.get(one.session_id) for one in sessions)
 
     def _stored(self, session_ids: Sequence[str]) -> dict[str, Form]:
         found = self._backend.read_many(session_ids) if session_ids else {}
@@ -114,6 +128,10 @@ class DatabaseSide:
     def save_record(self, _: str, __: bytes, /) -> bool:
         """Return False: a database has no records."""
         return False
+
+
+def _side_of(storage: Copyable) -> Side:
+    return storage._copy_side()
 
 
 def _merge(locked: Locked, change: SessionChange, form: Form) -> Written:

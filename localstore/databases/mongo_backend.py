@@ -44,7 +44,7 @@ from localstore.errors import OlderFormat
 from localstore.index.row import IndexRow
 from localstore.index.search_query import LiteralQuery, Term, WordQuery
 from localstore.index.selection import Place
-from localstore.maintenance.copying import digest_of
+from localstore.maintenance.copy_sides import digest_of
 from localstore.models.filter import ARCHIVED, Filter
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ _END = "\U0010ffff"
 
 class MongoBackend:
     """The collections of one store; see `Backend`."""
+
+    shares_writes = False
 
     def __init__(self, client: Client, collection: str, *, create: bool, upgrade: bool) -> None:
         """Open the collections: create them if they do not exist and `create` is true, upgrade them with `upgrade`.

@@ -42,7 +42,7 @@ from localstore.storage.items import Item, items_in
 from localstore.storage.search import hits_in
 
 if TYPE_CHECKING:
-    from localstore.maintenance.copying import Side
+    from localstore.maintenance.copy_sides import Side
     from localstore.models.search_hit import SearchHit
     from localstore.models.session import Session
     from localstore.models.stats import GroupKey, Prices, Stats
@@ -274,7 +274,7 @@ class DatabaseReader(DerivedCalls):
     def _copy_side(self) -> Side:
         from localstore.databases.copy_side import DatabaseSide
 
-        return DatabaseSide(self._backend)
+        return DatabaseSide(self, self._backend)
 
     def _info(self, session: str | SessionInfo) -> SessionInfo:
         if isinstance(session, SessionInfo):

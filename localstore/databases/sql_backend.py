@@ -57,6 +57,7 @@ class SqlBackend:
         """
         self._connections = connections
         self._tables = Tables(table, schema, connections.dialect)
+        self.shares_writes = self._tables.is_postgres  # a file of SQLite has one writer
         self._statements = Statements(self._tables)
         self.address = self._tables.address(connections.address)
         if not create and connections.has_no_file():

@@ -30,7 +30,7 @@ from localstore.databases.backend import Change
 from localstore.databases.sql_session import Statements, body, entry_values, labels_of, parts, session_values
 from localstore.databases.sql_tables import Tables, key
 from localstore.index.row import latest_plausible_time
-from localstore.maintenance.copying import digest_of
+from localstore.maintenance.copy_sides import digest_of
 
 
 class NewRows:

@@ -73,3 +73,12 @@ class Copied(Transferred):
     runs: int = 0
     differences: list[Difference] = field(default_factory=list)
     skipped: list[NotCopied] = field(default_factory=list)
+
+    def add(self, other: "Copied") -> None:
+        """Add the result for other sessions."""
+        self.added += other.added
+        self.extended += other.extended
+        self.unchanged += other.unchanged
+        self.runs += other.runs
+        self.differences += other.differences
+        self.skipped += other.skipped

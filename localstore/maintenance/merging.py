@@ -9,14 +9,8 @@ from localstore.engine.engine import Engine
 from localstore.engine.merge import Version, merge
 from localstore.errors import LocalstoreError
 from localstore.maintenance.copy_results import Difference, NotCopied, Transferred
-from localstore.maintenance.copying import (
-    Form,
-    Listed,
-    Revision,
-    Side,
-    Source,
-    copy,
-)
+from localstore.maintenance.copy_sides import Form, Found, Listed, Revision, Side, Source
+from localstore.maintenance.copying import copy
 from localstore.models.filter import Filter
 from localstore.models.progress import Progress
 
@@ -104,10 +98,10 @@ class _WithoutDeleted:
         """Return the revisions of sessions of the other store."""
         return self._other.revisions(session_ids)
 
-    def read(self, session_ids: Sequence[str]) -> Iterator[Form | LocalstoreError | PermissionError | None]:
+    def read(self, sessions: Sequence[Listed]) -> Iterator[Found]:
         """Yield each of these sessions. A session that stays deleted counts as missing."""
-        for session_id, form in zip(session_ids, self._other.read(session_ids), strict=True):
-            yield form if form is None or isinstance(form, Exception) else self._unless_deleted(session_id, form)
+        for one, form in zip(sessions, self._other.read(sessions), strict=True):
+            yield form if form is None or isinstance(form, Exception) else self._unless_deleted(one.session_id, form)
 
     def _unless_deleted(self, session_id: str, form: Form) -> Form | None:
         paths = self._trashed(session_id)

@@ -115,6 +115,13 @@ def check_count(name: str, value: object) -> None:
     _check_size(name, value)
 
 
+def check_jobs(jobs: object) -> None:
+    """Raise TypeError or ValueError unless `jobs` is a number of processes."""
+    check_count("jobs", jobs)
+    if not jobs:
+        raise ValueError("jobs must be a whole number from 1 on, not 0")
+
+
 def check_limit(limit: int | None, name: str = "limit") -> None:
     """Raise ValueError unless `limit` is None or an integer from 0 to 10**18. `name` is that of the argument."""
     if limit is not None and (type(limit) is not int or limit < 0):

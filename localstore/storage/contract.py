@@ -21,7 +21,7 @@ from localstore.storage.arguments import UNSET, Unset
 if TYPE_CHECKING:
     from localstore.disk.trash_folder import Trashed
     from localstore.maintenance.copy_results import Copied
-    from localstore.maintenance.copying import Copyable, Side
+    from localstore.maintenance.copy_sides import Copyable, Side
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
     from localstore.maintenance.prune import Pruned
@@ -221,6 +221,7 @@ class SessionStorage(WorkflowStorage, Protocol):
         other: Copyable,
         where: Filter | None = None,
         *,
+        jobs: int = 1,
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> Copied:

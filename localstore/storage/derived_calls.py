@@ -17,6 +17,7 @@ from localstore.storage.arguments import (
     check_filter,
     check_flag,
     check_id,
+    check_jobs,
     check_limit,
     optional,
 )
@@ -24,7 +25,7 @@ from localstore.storage.async_twins import async_twin
 
 if TYPE_CHECKING:
     from localstore.maintenance.copy_results import Copied
-    from localstore.maintenance.copying import Copyable, Side
+    from localstore.maintenance.copy_sides import Copyable, Side
     from localstore.maintenance.prune import Pruned
     from localstore.maintenance.trash import Removal
     from localstore.models.progress import Progress
@@ -230,6 +231,7 @@ class DerivedCalls:
         other: "Copyable",
         where: Filter | None = None,
         *,
+        jobs: int = 1,
         dry_run: bool = False,
         progress: "Progress | None" = None,
     ) -> "Copied":
@@ -249,18 +251,24 @@ class DerivedCalls:
         Args:
             other: The other storage, in a folder or a database.
             where: Only sessions that match this filter, and their sub-sessions.
+            jobs: How many processes share a large copy to PostgreSQL. Each of the others imports the main module of the
+                program, so a script must call this under `if __name__ == "__main__"`. To other stores, this process
+                copies alone: their writers wait for each other.
             dry_run: If True, nothing is written. The result says what a copy would do.
             progress: Called with the number of sessions done so far and the total.
 
         A session that cannot be read here, or written there, is left out, and `skipped` of the result names it. Raises
-        ValueError if both are the same store, and OSError if the other store cannot be written.
+        ValueError if both are the same store, OSError if the other store cannot be written, and ChildProcessError if
+        another process of the copy is killed: what it copied is there, and the next copy continues.
         """
         from localstore.maintenance.copying import copy
 
+        check_jobs(jobs)
         check_flag("dry_run", dry_run)
         if not hasattr(other, "_copy_side"):
             raise TypeError(f"other must be a storage, not {type(other).__name__}")
-        return copy(self._copy_side(), other._copy_side(), check_filter(where), dry_run=dry_run, progress=progress)
+        sides, chosen = (self._copy_side(), other._copy_side()), check_filter(where)
+        return copy(*sides, chosen, jobs=jobs, dry_run=dry_run, progress=progress)
 
     def prune(
         self,

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,10 +18,11 @@ from localstore.engine.merged_rewrite import write_merged
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import LayoutMismatch, parse_document, parse_strictly
 from localstore.index.row import IndexRow
-from localstore.maintenance.copying import (
+from localstore.maintenance.copy_sides import (
     OF_ONE_SESSION,
     REPLACED,
     Form,
+    Found,
     Listed,
     Revision,
     Written,
@@ -52,23 +54,32 @@ class FolderSide:
     def __init__(self, engine: Engine, suffix: str | None) -> None:
         self._engine = engine
         self._suffix = suffix
-        self._in_layout: dict[str, str] = {}
-        """The path and, on the next line, the revision of each document that was listed and is in our layout."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and the options, so that another process can open the same store."""
+        engine = self._engine
+        return _opened, (engine.root, engine.durable, engine.timeout, engine.upgrades, self._suffix)
 
     @property
     def name(self) -> str:
         """The folder."""
         return self._engine.root
 
+    @property
+    def shares_writes(self) -> bool:
+        """False: the disk takes most of the time, and each process reads in the manifest what the others wrote."""
+        return False
+
     def listed(self, where: Filter) -> Sequence[Listed]:
         """Return the sessions that match the filter, most recently updated first."""
-        found: list[Listed] = []
-        for row in self._engine.rows(where):
-            session_id, numbers, revision = row["session_id"], row["fingerprint"], _revision(row)
-            if revision is not None and _is_in_layout(row):
-                self._in_layout[session_id] = f"{row['path']}\n{revision}"
-            found.append(Listed(session_id, revision, numbers[0] if numbers else 0, row.get("problem")))
-        return found
+        return [*map(self._listed, self._engine.rows(where))]
+
+    def _listed(self, row: IndexRow) -> Listed:
+        session_id, numbers, revision = row["session_id"], row["fingerprint"], _revision(row)
+        self._engine.copies.warn(session_id)  # here, because other processes that read it know of no copies
+        size = numbers[0] if numbers else 0
+        path = row["path"] if revision is not None and _is_in_layout(row) else None
+        return Listed(session_id, revision, size, row.get("problem"), path)
 
     def unreadable(self) -> Mapping[str, str]:
         """Return the files in which no session can be read, with the reasons."""
@@ -82,32 +93,29 @@ class FolderSide:
         rows = map(self._engine.locate, session_ids)
         return {row["session_id"]: _revision(row) for row in rows if row is not None}
 
-    def read(self, session_ids: Sequence[str]) -> Iterator[Form | LocalstoreError | PermissionError | None]:
+    def read(self, sessions: Sequence[Listed]) -> Iterator[Found]:
         """Yield each of these sessions: None if there is none, or the error if it cannot be read."""
-        for session_id in session_ids:
+        for one in sessions:
             try:
-                yield self._read_as_listed(session_id) or self._read(session_id)
+                yield self._read_as_listed(one) or self._read(one.session_id)
             except OF_ONE_SESSION as error:
                 yield error
 
-    def _read_as_listed(self, session_id: str) -> Form | None:
+    def _read_as_listed(self, one: Listed) -> Form | None:
         """Return a session whose document is in our layout and unchanged since it was listed, else None.
 
         It is found without the index.
         """
-        path, _, listed = self._in_layout.get(session_id, "").rpartition("\n")
-        if not listed:
+        if one.path is None:
             return None
         try:
-            with DocumentFile(f"{self._engine.root}/{path}") as file:
+            with DocumentFile(f"{self._engine.root}/{one.path}") as file:
                 parsed = file.to_read()
-                if known_revision(fingerprint(file.status)) != listed:
+                if known_revision(fingerprint(file.status)) != one.revision:
                     return None
-                form = _form(parsed.header, parsed.entries, listed, parsed.raw, file)
+                return _form(parsed.header, parsed.entries, one.revision, parsed.raw, file)
         except (LayoutMismatch, LocalstoreError, OSError):
             return None
-        self._engine.copies.warn(session_id)
-        return form
 
     def _read(self, session_id: str) -> Form | None:
         for _ in range(_ATTEMPTS):
@@ -184,6 +192,11 @@ class FolderSide:
 
     def _record(self, other: str) -> str:
         return f"{self._engine.root}/{_COPIES}/{blake2b(other.encode(), digest_size=8).hexdigest()}.json"
+
+
+def _opened(root: str, durable: bool, timeout: float, upgrades: bool, suffix: str | None) -> FolderSide:
+    engine = Engine(Path(root), durable=durable, timeout=timeout, upgrades=upgrades, suffix=suffix or ".json")
+    return FolderSide(engine, suffix)
 
 
 def _revision(row: IndexRow) -> Revision | None:

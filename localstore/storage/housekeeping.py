@@ -20,7 +20,7 @@ from localstore.storage.documents import StorageDocuments
 
 if TYPE_CHECKING:
     from localstore.disk.trash_folder import Trashed
-    from localstore.maintenance.copying import Copyable, Side
+    from localstore.maintenance.copy_sides import Copyable, Side
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
     from localstore.maintenance.merge_copies import MergedSession

@@ -3,13 +3,15 @@
     python -m tests.benchmarks.databases [--sessions 100000] [--rounds 400] [--copied 20000] [--only-copied] [--url URL]
 
 Without `--url`, a PostgreSQL server of its own is started, which syncs each commit, and a file of SQLite is measured
-after it. The numbers are medians of the elapsed time, of calls in turn. A copy of a folder to PostgreSQL is compared
-with a `COPY` of the bytes of its documents into a table with a key, and with a `COPY` of the same rows into tables with
-the same indexes; the ratios are medians of those of the rounds. A machine that does other work makes all of them
-longer, so the processor time of this process and of the server is measured as well.
+after it. The numbers are medians of the elapsed time, of calls in turn. A copy of a folder to PostgreSQL, by one
+process and by one per core as `localstore copy` does it, is compared with a `COPY` of the bytes of its documents into a
+table with a key, and with a `COPY` of the same rows into tables with the same indexes; the ratios are medians of those
+of the rounds. A machine that does other work makes all of them longer, so the processor time of this process, of those
+that it started, and of the server is measured as well.
 """
 
 import argparse
+import itertools
 import os
 import shutil
 import statistics
@@ -179,13 +181,19 @@ def copied(url: str, sessions: int, rounds: int = 5) -> None:
             for number in range(sessions):
                 folder.append(f"session-{number}", run(number), user_id=f"user-{number % 10}")
         texts = {info.session_id: info.path.read_text() for info in folder.sessions()}
-        sides = ("copy", "COPY of the documents", "COPY of the rows")
+        jobs = os.cpu_count() or 1
+        together = f"copy by {jobs} processes"
+        sides = (together, "copy", "COPY of the documents", "COPY of the rows")
         taken: dict[str, list[tuple[float, float, float]]] = {side: [] for side in sides}
         tables = [one.name for one in backend._tables.metadata.sorted_tables]
         stored: dict[str, list[bytes]] = {}
 
-        def copy() -> None:
-            assert len(JsonStorage(name).copy_to(storage).added) == sessions
+        def copy(jobs: int = 1) -> None:
+            assert len(JsonStorage(name).copy_to(storage, jobs=jobs).added) == sessions
+
+        def forget() -> None:
+            storage.drop()
+            shutil.rmtree(folder.root / ".localstore" / "copies", ignore_errors=True)
 
         def bare() -> None:
             with backend._connections._open().connect() as connection:
@@ -205,8 +213,9 @@ def copied(url: str, sessions: int, rounds: int = 5) -> None:
                 connection.connection.commit()
 
         for _ in range(rounds):
-            storage.drop()
-            shutil.rmtree(folder.root / ".localstore" / "copies", ignore_errors=True)
+            forget()
+            taken[together].append(_times(partial(copy, jobs), backend))
+            forget()
             for statement in (
                 "DROP TABLE IF EXISTS bare_copied",
                 "CREATE TABLE bare_copied(id TEXT PRIMARY KEY, content TEXT)",
@@ -230,9 +239,10 @@ def copied(url: str, sessions: int, rounds: int = 5) -> None:
         units = zip(("elapsed", "processor", "server's"), found, strict=True)
         table(f"{side} of {sessions:,} sessions", [(name, value, "us a session") for name, value in units])
     compared = []
-    for side in sides[1:]:
-        ratios = [ours[0] / bare[0] for ours, bare in zip(taken["copy"], taken[side], strict=True)]
-        compared.append((f"copy / {side}", statistics.median(ratios), "times"))
+    for ours, other in itertools.product(sides[:2], sides[1:]):
+        if ours != other:
+            ratios = [one[0] / bare[0] for one, bare in zip(taken[ours], taken[other], strict=True)]
+            compared.append((f"{ours} / {other}", statistics.median(ratios), "times"))
     table("compared", compared)
     storage.close()
 
@@ -242,13 +252,19 @@ def _execute(connection: Connection, statement: str) -> None:
 
 
 def _times(call: Callable[[], None], backend: SqlBackend) -> tuple[float, float, float]:
-    """Return the seconds that a call takes, those of the processor here, and those in the process of the server."""
+    """Return the seconds that a call takes, those of the processor in this process and those that it starts, and those
+    in the process of the server that serves this one."""
     ask = text("SELECT pg_backend_pid()")
     pid: int = backend._connections.read(lambda connection: connection.execute(ask).scalar_one())
     before = seconds_of_process(pid)
-    begin, own = time.perf_counter(), time.process_time()
+    begin, own = time.perf_counter(), _own_seconds()
     call()
-    return time.perf_counter() - begin, time.process_time() - own, seconds_of_process(pid) - before
+    return time.perf_counter() - begin, _own_seconds() - own, seconds_of_process(pid) - before
+
+
+def _own_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def seconds_of_process(pid: int) -> float:

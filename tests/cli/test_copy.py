@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 
 from localstore import JsonStorage, Message, Run
+from localstore.databases.opening import open_storage
 from tests.cli.conftest import ENTRY_POINT
+from tests.cli.database_urls import postgres
 from tests.effort import ci_only
 
 Invoke = Callable[..., Result]
@@ -124,3 +130,57 @@ def test_a_killed_copy_is_continued(store: Path, tmp_path: Path) -> None:
         info.session_id: info.runs for info in storage.sessions()
     }
     assert not list(storage.copy_to(target).added)
+
+
+def _large(storage: JsonStorage) -> None:
+    """Store so much that several processes copy it."""
+    run = Run(run_id="r1", messages=[Message(role="user", content="x" * 210_000)])
+    with storage.bulk():
+        for number in range(160):
+            storage.append(f"large-{number}", run)
+
+
+@ci_only
+@pytest.mark.parametrize("how", ["Ctrl-C", "kill"])
+def test_a_copy_by_several_processes_that_is_stopped_leaves_none_and_is_continued(
+    how: str, store: Path, tmp_path: Path
+) -> None:
+    """Ctrl-C reaches all processes of the group: exit code 130 and one line."""
+    storage, url = JsonStorage(store), postgres(tmp_path)
+    _large(storage)
+    process = subprocess.Popen(
+        [ENTRY_POINT, "copy", store, url, "--jobs", "3"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    end = time.monotonic() + 60
+    while len(others := _children(process.pid)) < 3 and process.poll() is None:  # with the tracker of multiprocessing
+        assert time.monotonic() < end
+    if how == "kill":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    if how == "Ctrl-C":
+        assert "Traceback" not in errors
+        assert (process.returncode, out, errors.splitlines()[-1]) == (130, "", "localstore: Interrupted.")
+    while any(map(_is_running, others)):
+        assert time.monotonic() < end
+    done = subprocess.run([ENTRY_POINT, "copy", store, url], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with open_storage(url) as target:
+        assert sorted(target) == sorted(storage)
+        assert storage.copy_to(target).unchanged == len(storage)
+
+
+def _children(parent: int) -> list[int]:
+    task = Path(f"/proc/{parent}/task/{parent}/children")
+    return [int(pid) for pid in task.read_text().split()] if task.exists() else []
+
+
+def _is_running(pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    return False

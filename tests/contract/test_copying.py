@@ -1,6 +1,7 @@
 """Sessions move between any two storages, and come back as they were."""
 
 import os
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,6 +78,31 @@ def test_an_interrupted_copy_is_continued(
     done = folder.copy_to(storage, progress=lambda *call: calls.append(call))
     assert (len(done.added), done.unchanged, calls) == (2, 2, [(2, 4), (4, 4)])
     assert sorted(storage) == sorted(folder)
+
+
+def test_a_copy_by_several_processes_does_what_one_does(
+    storage: SessionStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same order, with the same record. Where the writers wait for each other, one process copies."""
+    monkeypatch.setattr(copying, "_BATCH", 1)
+    monkeypatch.setattr(copying, "_WORTH_PROCESSES", 0)
+    folder, other = JsonStorage(tmp_path / "folder"), JsonStorage(tmp_path / "other")
+    fill(folder)
+    folder.append("broken", answered("b1"))
+    folder.path("broken").write_bytes(b"{")
+    expected = folder.copy_to(other)
+    assert folder.copy_to(storage, jobs=2, dry_run=True).added == expected.added
+    calls: list[tuple[int, int]] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = folder.copy_to(storage, jobs=2, progress=lambda *call: calls.append(call))
+    assert done == expected
+    assert calls == [(number, 5) for number in range(1, 6)]
+    for session_id in done.added:
+        assert document(storage, session_id) == document(folder, session_id)
+    folder.append("trip", answered("r3"))
+    again = folder.copy_to(storage, jobs=2)
+    assert (again.extended, again.unchanged, again.runs) == (["trip"], 3, 1)
 
 
 def test_both_sides_went_on(storage: SessionStorage, tmp_path: Path) -> None:

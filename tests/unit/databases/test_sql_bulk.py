@@ -14,7 +14,7 @@ from localstore.databases.session_change import new_session
 from localstore.databases.sql import PostgresStorage, SqlStorage
 from localstore.databases.sql_backend import SqlBackend
 from localstore.format.document import order_header
-from localstore.maintenance.copying import Form
+from localstore.maintenance.copy_sides import Form
 from localstore.models.times import now
 from tests.effort import ci_only
 from tests.postgres import postgres_url

@@ -12,7 +12,7 @@ import pytest
 from localstore import Filter, JsonStorage, Message, Run, YamlStorage
 from localstore.disk import filesystem
 from localstore.maintenance.copy_results import Copied
-from localstore.maintenance.copying import Form
+from localstore.maintenance.copy_sides import Form, Listed
 from tests.unit.raw import answered, parse, rescued, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
@@ -155,24 +155,26 @@ def test_an_edit_by_hand_in_the_copy_is_seen(tmp_path: Path, storage: Storage) -
 def test_a_second_listing_keeps_what_the_first_one_found(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy with a filter lists the sub-sessions, too. After that, it looked each document up in the index."""
     side = filled(storage)._copy_side()
-    side.listed(Filter(kind="agent"))
+    listed = side.listed(Filter(kind="agent", name="Trip to Linz"))
     assert side.listed(Filter(part_of=("trip",))) == []
     monkeypatch.setattr(storage._engine, "look", None)
-    (form,) = side.read(["trip"])
+    (form,) = side.read(listed)
     assert isinstance(form, Form)
 
 
 def test_a_document_that_changes_after_it_was_listed_is_copied_as_it_is_now(storage: Storage) -> None:
     """Documents are read without the index only as long as they are what was listed."""
     side = filled(storage)._copy_side()
-    assert [one.session_id for one in side.listed(Filter(name="Trip to Linz"))] == ["trip"]
+    listed = [*side.listed(Filter(name="Trip to Linz")), Listed("flow")]
+    assert [one.session_id for one in listed] == ["trip", "flow"]
     storage.append("trip", answered("later"))
-    for session_id in ("trip", "flow"):
-        (form,) = side.read([session_id])
+    for one in listed:
+        session_id = one.session_id
+        (form,) = side.read([one])
         assert isinstance(form, Form)
         assert form.document == (storage.path(session_id).suffix, storage.path(session_id).read_bytes())
     storage.trash("flow")
-    assert [*side.read(["flow"])] == [None]
+    assert [*side.read([Listed("flow")])] == [None]
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, storage: Storage) -> None:
