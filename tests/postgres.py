@@ -67,6 +67,7 @@ class PostgresServer:
         while subprocess.run([_program("pg_isready"), "-q", "-h", str(self.folder)], check=False).returncode:
             assert self._process.poll() is None, (self.folder / "log").read_text()
             assert time.monotonic() < end
+            time.sleep(0.02)  # the server needs the processor more than the question
 
     def kill(self) -> None:
         """Kill all processes of the server as a crash does."""
