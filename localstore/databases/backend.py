@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import orjson
 
-from localstore.errors import OlderFormat, StoreNotFound, StoreUnavailable
+from localstore.errors import DocumentBroken, OlderFormat, StoreNotFound, StoreUnavailable
 from localstore.format.entry_texts import FoundText, entry_texts, header_texts
 from localstore.index.row import IndexRow
 from localstore.index.search_query import LiteralQuery, WordQuery
 from localstore.index.selection import Place
 from localstore.models.filter import Filter
+from localstore.models.nearest import shown
 from localstore.models.times import utc_time
 
 if TYPE_CHECKING:
@@ -42,10 +43,44 @@ def text_of(entry: Entry) -> str:
     return orjson.dumps(entry).decode()
 
 
-def entry_of(text: str) -> Entry:
-    """Return the entry or the header in a JSON text."""
-    entry: Entry = orjson.loads(text)
+def entry_of(text: str, session_id: str) -> Entry:
+    """Return the entry or the header in a JSON text. Raises DocumentBroken if somebody has stored something else."""
+    try:
+        entry = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        entry = None
+    if type(entry) is not dict:
+        raise _broken(session_id, f"an entry is no JSON object: {shown(text)}", "Correct its content in the database.")
     return entry
+
+
+def take_header(entries: dict[int, Entry], session_id: str) -> Entry:
+    """Remove the header from the entries of a session, and return it. Raises DocumentBroken if it is missing."""
+    if HEADER not in entries:
+        advice = f"Put back its entry at position {HEADER} from a backup, or delete the session."
+        raise _broken(session_id, "its header is missing in the database", advice)
+    return entries.pop(HEADER)
+
+
+def _broken(session_id: str, problem: str, advice: str) -> DocumentBroken:
+    return DocumentBroken(
+        f"Session {session_id!r} cannot be read: {problem}. Nothing was changed. {advice}",
+        session_id=session_id,
+        problem=problem,
+    )
+
+
+def read_each(backend: Backend, session_ids: Sequence[str]) -> dict[str, Stored | DocumentBroken]:
+    """Return those of these sessions that there are, and the error for each one that is broken."""
+    try:
+        return {**backend.read_many(session_ids)}
+    except DocumentBroken as error:
+        if len(session_ids) == 1:
+            return {session_ids[0]: error}
+    found: dict[str, Stored | DocumentBroken] = {}
+    for session_id in session_ids:
+        found |= read_each(backend, [session_id])
+    return found
 
 
 def is_store(state: State, address: str, what: str) -> bool:

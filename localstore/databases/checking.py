@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from localstore.databases.backend import Backend, Stored, counted_rows
+from localstore.databases.backend import Backend, Stored, counted_rows, read_each
+from localstore.errors import DocumentBroken
 from localstore.format.document import check_entry
 from localstore.format.parse_error import ParseError
 from localstore.index.row import IndexRow, after_append, header_row
@@ -46,10 +47,14 @@ class DatabaseCheck:
         rows = [row for _, row in self._backend.page(Filter(), None, None, newest_first=True)]
         for at in range(0, len(rows), _TOGETHER):
             ids = [row["session_id"] for row in rows[at : at + _TOGETHER]]
-            for session_id, stored in self._backend.read_many(ids).items():
+            for session_id, stored in read_each(self._backend, ids).items():
                 self.sessions += 1
-                if (problem := _problem(stored)) is not None:
-                    yield self._error(f"session {session_id!r}", problem, _ADVICE)
+                what = f"session {session_id!r}"
+                if isinstance(stored, DocumentBroken):
+                    advice = "Correct its content in the database."
+                    yield self._error(what, f"cannot be read: {stored.problem}", advice)
+                elif (problem := _problem(stored)) is not None:
+                    yield self._error(what, problem, _ADVICE)
         known = {row["session_id"] for row in rows}
         for row in rows:
             if "part_of" in row and row["part_of"] not in known:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from localstore.databases.backend import TRASH, Backend, Change, Locked, text_of
+from localstore.databases.backend import TRASH, Backend, Change, Locked, Stored, read_each, text_of
 from localstore.databases.session_change import SessionChange, aside, create, new_session
 from localstore.engine.merged_rewrite import loses_more, lost_entries
-from localstore.errors import LocalstoreError
+from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.maintenance.copy_sides import (
     OF_ONE_SESSION,
     REPLACED,
@@ -69,11 +69,9 @@ class DatabaseSide:
         found = self._stored([one.session_id for one in sessions])
         yield from (found.get(one.session_id) for one in sessions)
 
-    def _stored(self, session_ids: Sequence[str]) -> dict[str, Form]:
-        found = self._backend.read_many(session_ids) if session_ids else {}
-        return {
-            key: Form(one.header, one.entries, known_revision(one.row["fingerprint"])) for key, one in found.items()
-        }
+    def _stored(self, session_ids: Sequence[str]) -> dict[str, Form | DocumentBroken]:
+        found = read_each(self._backend, session_ids) if session_ids else {}
+        return {key: one if isinstance(one, DocumentBroken) else _form_of(one) for key, one in found.items()}
 
     def write(self, forms: Sequence[Form]) -> Iterator[Written | LocalstoreError | PermissionError]:
         """Add what the store lacks of each session, durably, and yield what was done, or the error."""
@@ -95,7 +93,7 @@ class DatabaseSide:
             if form.session_id in fresh and form.session_id not in existing:
                 yield new(form, fresh[form.session_id])
                 continue
-            if (stored := before.get(form.session_id)) is not None and stored.digest == form.digest:
+            if isinstance(stored := before.get(form.session_id), Form) and stored.digest == form.digest:
                 yield Written("unchanged", 0, revision=stored.revision)
                 continue
             try:
@@ -132,6 +130,10 @@ class DatabaseSide:
 
 def _side_of(storage: Copyable) -> Side:
     return storage._copy_side()
+
+
+def _form_of(stored: Stored) -> Form:
+    return Form(stored.header, stored.entries, known_revision(stored.row["fingerprint"]))
 
 
 def _merge(locked: Locked, change: SessionChange, form: Form) -> Written:

@@ -25,6 +25,7 @@ from localstore.databases.backend import (
     StoredEntry,
     entry_of,
     store_not_found,
+    take_header,
 )
 from localstore.databases.mongo_client import Client, Document
 from localstore.databases.mongo_layout import create as create_store
@@ -118,7 +119,8 @@ class MongoBackend:
             else:
                 begin, values = self._last_runs(of, snapshot, session_id, end, last_runs, others)
             chosen = [entry for position, entry in sorted(values.items()) if position >= max(begin, 0)]
-            return Stored(row, values[HEADER], chosen, {position: values[position] for position in stateful})
+            header = take_header(values, session_id)
+            return Stored(row, header, chosen, {position: values[position] for position in stateful})
 
         return self._client.read(stored)
 
@@ -151,7 +153,7 @@ class MongoBackend:
             row: IndexRow = orjson.loads(found["facts"])
             stateful = [one for one in row.get("offsets", {}).values() if one < place]
             entries = entries_at(of, snapshot, session_id, (place, place + 1), [HEADER, *stateful])
-            return Stored(row, entries.pop(HEADER), [entries[place]], entries)
+            return Stored(row, take_header(entries, session_id), [entries[place]], entries)
 
         return self._client.read(read)
 
@@ -183,7 +185,7 @@ class MongoBackend:
                     {"session_id": {"$in": [*rows]}}, {"session_id": 1, "content": 1}, session=snapshot
                 )
                 for one in entries_of.sort([("session_id", ASCENDING), ("position", ASCENDING)]):
-                    found[one["session_id"]].append(entry_of(one["content"]))
+                    found[one["session_id"]].append(entry_of(one["content"], one["session_id"]))
                 # Without any entry, not even a header, a session is broken, which a check says.
                 result |= {
                     key: Stored(row, found[key][0] if found[key] else {}, found[key][1:], {})
@@ -357,7 +359,8 @@ class MongoBackend:
                 number = (
                     position if row["entries"] == session["next"] else self._number(of, one["session_id"], position)
                 )
-                result.append(Match(row, StoredEntry(position, entry_of(one["content"]), one["content"]), number))
+                entry = entry_of(one["content"], one["session_id"])
+                result.append(Match(row, StoredEntry(position, entry, one["content"]), number))
         return result
 
     @staticmethod

@@ -57,7 +57,9 @@ class LockedSession:
         found = self._of.entries.find(
             {"session_id": self._session_id, **condition}, {"position": 1, "content": 1}, session=self._transaction
         ).sort("position")
-        return [StoredEntry(one["position"], entry_of(one["content"]), one["content"]) for one in found]
+        return [
+            StoredEntry(one["position"], entry_of(one["content"], self._session_id), one["content"]) for one in found
+        ]
 
     def entry(self, position: int) -> StoredEntry:
         (found,) = self._entries({"position": position})
@@ -164,7 +166,7 @@ def entries_at(
         entries = collections.entries.find(
             {"session_id": session_id, "position": positions}, {"position": 1, "content": 1}, session=transaction
         )
-        found |= {one["position"]: entry_of(one["content"]) for one in entries}
+        found |= {one["position"]: entry_of(one["content"], session_id) for one in entries}
     return found
 
 

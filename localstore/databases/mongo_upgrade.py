@@ -151,7 +151,7 @@ class MongoUpgrade(DatabaseUpgrade[Handle]):
 
     def _stored(self, handle: Handle, key: str) -> StoredDocument | None:
         found = self._of(handle).entries.find({"session_id": key}, {"content": 1}, session=handle.session)
-        values = [entry_of(one["content"]) for one in found.sort("position", ASCENDING)]
+        values = [entry_of(one["content"], key) for one in found.sort("position", ASCENDING)]
         return (values[0], values[1:]) if values else None
 
     def _key(self, session_id: str) -> str:

@@ -20,6 +20,7 @@ from localstore.databases.backend import (
     StoredEntry,
     entry_of,
     store_not_found,
+    take_header,
 )
 from localstore.databases.sql_bulk import NewRows, create_many, digests
 from localstore.databases.sql_connections import Connections
@@ -122,11 +123,12 @@ class SqlBackend:
             chosen = [*connection.execute(self._statements.entries, {**own, "begin": begin})]
         else:
             chosen = self._last_runs(connection, own, found[1], last_runs)
-        values = {position: entry_of(content) for position, content in chosen}
+        session_id = row["session_id"]
+        values = {position: entry_of(content, session_id) for position, content in chosen}
         stateful = row.get("offsets", {}).values()
         missing = connection.execute(self._statements.entries_at, {**own, "places": [HEADER, *stateful]})
-        others = {position: values.get(position) or entry_of(content) for position, content in missing}
-        return Stored(row, others.pop(HEADER), [*values.values()], others)
+        others = {position: values.get(position) or entry_of(content, session_id) for position, content in missing}
+        return Stored(row, take_header(others, session_id), [*values.values()], others)
 
     def _last_runs(self, connection: Connection, own: dict[str, Any], end: int, count: int) -> list[tuple[int, str]]:
         """Return the entries from the last `count` runs on, given the position after the last entry."""
@@ -151,8 +153,8 @@ class SqlBackend:
             row: IndexRow = orjson.loads(found[0])
             places = {HEADER, runs[1], *(place for place in row.get("offsets", {}).values() if place < runs[1])}
             chosen = connection.execute(self._statements.entries_at, {**own, "places": sorted(places)})
-            entries = {position: entry_of(content) for position, content in chosen}
-            return Stored(row, entries.pop(HEADER), [entries[runs[1]]], entries)
+            entries = {position: entry_of(content, session_id) for position, content in chosen}
+            return Stored(row, take_header(entries, session_id), [entries[runs[1]]], entries)
 
         return self._connections.read(read)
 
@@ -190,7 +192,7 @@ class SqlBackend:
                 entries.session_id.in_([*own][at : at + _LARGEST])
             )
             for session_key, content in connection.execute(statement.order_by(entries.session_id, entries.position)):
-                own[session_key].append(entry_of(content))
+                own[session_key].append(entry_of(content, session_key))
         return {
             row["session_id"]: Stored(row, found[0] if found else {}, found[1:], {})  # without any, a check says so
             for row, found in zip(rows, own.values(), strict=True)
@@ -335,7 +337,8 @@ class SqlBackend:
             row: IndexRow = orjson.loads(facts)
             if where.matches_header(row):
                 number = position if row["entries"] == following else self._number(row["session_id"], position)
-                yield Match(row, StoredEntry(position, entry_of(content), content), number)
+                entry = entry_of(content, row["session_id"])
+                yield Match(row, StoredEntry(position, entry, content), number)
 
     def _time_of_newest(self) -> str | None:
         """Return the time after which the newest entries were made, or None if there are few entries.
@@ -428,12 +431,14 @@ def _stored_end(found: list[Any], count: int) -> Stored | None:
     Return None if fewer of them are runs, or a newest value of the state is in none of them.
     """
     row: IndexRow = orjson.loads(found[0][0])
-    entries = {position: entry_of(content) for _, _, position, content, _ in found if position is not None}
+    session_id = row["session_id"]
+    entries = {position: entry_of(content, session_id) for _, _, position, content, _ in found if position is not None}
     runs = sum(run_id is not None for *_, run_id in found)
     stateful = row.get("offsets", {}).values()
     if (runs < count and len(entries) < row["entries"]) or not entries.keys() >= {*stateful}:
         return None
-    return Stored(row, entry_of(found[0][1]), [*entries.values()], {place: entries[place] for place in stateful})
+    header = take_header({} if found[0][1] is None else {HEADER: entry_of(found[0][1], session_id)}, session_id)
+    return Stored(row, header, [*entries.values()], {place: entries[place] for place in stateful})
 
 
 def _newest_first(entries: Any) -> list[Any]:

@@ -146,14 +146,14 @@ class LockedSession:
 
     def entry(self, position: int) -> StoredEntry:
         found = self._connection.execute(self._statements.entry, {**self._key, "place": position}).scalar_one()
-        return StoredEntry(position, entry_of(found), found)
+        return StoredEntry(position, entry_of(found, self._key["key"]), found)
 
     def entries(self, begin: int = 0, texts: Sequence[str] = ()) -> list[StoredEntry]:
         escaped = [_SPECIAL.sub(r"!\g<0>", text) for text in texts]
         patterns = {f"pattern_{number}": f"%{text}%" for number, text in enumerate(escaped)}
         statement = self._statements.entries_with(len(texts))
         found = self._connection.execute(statement, {**self._key, "begin": begin, **patterns})
-        return [StoredEntry(position, entry_of(content), content) for position, content in found]
+        return [StoredEntry(position, entry_of(content, self._key["key"]), content) for position, content in found]
 
     def positions(self, run_ids: Iterable[str]) -> dict[str, int]:
         by_key = {key(run_id): run_id for run_id in run_ids}
@@ -205,7 +205,10 @@ class LockedSession:
     def _remove_words(self, found: list[Any]) -> None:
         if found:
             values = [
-                {"number": number, "body": body(StoredEntry(position, entry_of(content), content))}
+                {
+                    "number": number,
+                    "body": body(StoredEntry(position, entry_of(content, self._key["key"]), content)),
+                }
                 for number, content, position in found
             ]
             self._connection.execute(self._statements.remove_words, values)

@@ -127,7 +127,7 @@ class SqlUpgrade(DatabaseUpgrade[Connection]):
 
     def _stored(self, handle: Connection, key: str) -> Document | None:
         found = handle.execute(self._statements.entries, {"key": key, "begin": HEADER})
-        values = [entry_of(content) for _, content in found]
+        values = [entry_of(content, key) for _, content in found]
         return (values[0], values[1:]) if values else None
 
     def _key(self, session_id: str) -> str:
