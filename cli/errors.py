@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 
@@ -33,6 +34,11 @@ class Ambiguous(LocalstoreError, LookupError):
 
 
 MOST_CANDIDATES = 10
+_PASSWORDS = (
+    (re.compile(r"(:/+[^\s/?#@:]*):\S*(?=@)"), r"\1:***"),
+    (re.compile(r"([?&]\w*password\w*)=[^&#\s'\"]*", re.IGNORECASE), r"\1=***"),
+)
+"""What shows a password in a URL, and what replaces it."""
 
 
 def candidates(items: Iterable[str]) -> list[str]:
@@ -98,11 +104,18 @@ def _fail(error: BaseException) -> int:
     if sys.stderr is not None:
         try:
             for line in (f"localstore: {message(error)}", *getattr(error, "candidates", ())):
-                sys.stderr.write(f"{one_line(line)}\n")
+                sys.stderr.write(f"{_without_passwords(one_line(line))}\n")
             sys.stderr.flush()
         except OSError:
             pass  # standard error is closed; the exit code still reports the error
     return code
+
+
+def _without_passwords(text: str) -> str:
+    """Return a message without passwords: it may quote a URL that stands in a wrong place of the command line."""
+    for password, replacement in _PASSWORDS:
+        text = password.sub(replacement, text)
+    return text
 
 
 def _discard_output() -> None:

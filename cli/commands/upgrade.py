@@ -8,6 +8,7 @@ import os
 
 import click
 
+from localstore.databases.opening import is_url
 from localstore.errors import BackupNotFound, Conflict, StoreNotFound
 from localstore.models.figures import counted
 
@@ -18,7 +19,7 @@ from ..store_option import find_store, store_option, url_of
 
 
 @click.command()
-@click.argument("folder", metavar="[DIR]", required=False)
+@click.argument("folder", metavar="[DIR|URL]", required=False)
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @click.option("--diff", is_flag=True, help="Print the changes as a diff for `patch -p1`.")
 @click.option("--undo", "undoes", is_flag=True, help="Undo the newest upgrade or conversion.")
@@ -31,7 +32,7 @@ def command(
     """Upgrade old documents to the current schema version.
 
     DIR may also be a folder of session files that agno 1.x wrote: it becomes a store. So does a table of agno in SQLite
-    or PostgreSQL, or a collection in MongoDB, that --store names.
+    or PostgreSQL, or a collection in MongoDB, that URL names.
 
     Old documents are first copied to a backup; see 'localstore backups'. A document that cannot be upgraded is named
     and left unchanged, and the exit code is 1. Other processes may use the store meanwhile. If the command is
@@ -47,6 +48,8 @@ def command(
         raise click.UsageError("--diff and --json cannot be combined", click.get_current_context())
     if folder is not None and store is not None:
         raise click.UsageError("DIR and --store cannot be combined", click.get_current_context())
+    if folder is not None and is_url(folder):
+        folder, store = None, folder
     if folder and not os.path.isdir(folder):
         raise StoreNotFound(f"There is no folder '{folder}'. Correct the path.", path=folder)
     if folder is None and (url := url_of(store)) is not None:

@@ -103,6 +103,31 @@ def test_an_unknown_option_suggests_the_most_similar_one(run: Command) -> None:
     assert (done.returncode, done.stderr) == (2, said)
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("ls", "{}"),
+        ("show", "{}"),
+        ("ls", "--sort", "{}"),
+        ("copy", "{}/x", "--format={}", "."),
+        ("backups", "{}"),
+        ("import", "agno", "{}"),
+        ("stats", "--by", "{}"),
+    ],
+)
+@pytest.mark.parametrize(
+    "url", ["postgresql://bob:hush@db/agents", "mongodb://bob:hu@hush@db", "sqlite:/x?password=hush"]
+)
+def test_a_url_in_a_wrong_place_is_quoted_without_its_password(
+    run: Command, store: Path, args: tuple[str, ...], url: str
+) -> None:
+    """It stood in the error, and so in the logs of those who forgot --store."""
+    done = run("--store", store, *(one.format(url) for one in args))
+    assert done.returncode in (2, 3)
+    assert "***" in done.stderr
+    assert "hush" not in done.stderr + done.stdout
+
+
 def test_a_word_in_place_of_a_number_is_called_that(run: Command) -> None:
     """It was no valid integer range."""
     for args, what in ((("ls", "--limit", "x"), "a whole number"), (("ask", "--temperature", "x"), "a number")):

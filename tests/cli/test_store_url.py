@@ -180,6 +180,7 @@ def test_a_table_of_agno_is_previewed_upgraded_and_brought_back(invoke: Invoke, 
     assert "localstore upgrade --store URL" in result.stderr
     assert "--jobs cannot be combined with a database" in invoke("upgrade", "--jobs", "2", "--store", url).stderr
     assert done(invoke("upgrade", "--dry-run", "--store", url)).startswith("version\t0\t2\nstep\t1\t")
+    assert invoke("upgrade", "--dry-run", url).stdout == invoke("upgrade", "--dry-run", "--store", url).stdout
     plan = json.loads(done(invoke("upgrade", "--dry-run", "--json", "--store", url)))
     assert (plan["documents"], plan["problems"]) == (2, [])
     diff = done(invoke("upgrade", "--diff", "--store", url))
