@@ -66,7 +66,7 @@ def test_no_program_sees_the_password_of_a_url(folder: JsonStorage, target: Post
 
 def test_an_error_in_another_process_names_the_database_once(folder: JsonStorage, tmp_path: Path) -> None:
     """Such as that the server was stopped: the error is one, without a password, and no process stays."""
-    server = PostgresServer()
+    server = PostgresServer(durable=True)  # otherwise, the crash may lose the tables
     target = PostgresStorage(db_url=server.url)
 
     def stop(done: int, _: int) -> None:
