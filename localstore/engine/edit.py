@@ -75,7 +75,7 @@ class Edit:
                         self._engine.index.keep_scan(note)
                 finally:
                     document.__exit__(kind, error, trace)
-                self._engine.settle_others(self._session_id, document.marks)
+                self._engine.repair_others(self._session_id, document.marks)
         finally:
             self._lock.__exit__(None, None, None)
         if isinstance(error, (ConcurrentChange, LayoutMismatch)):

@@ -100,7 +100,7 @@ class EngineOpening(EngineListing):
         batch.sessions.setdefault(session_id, None)
         return False
 
-    def settle_marked(self) -> None:
+    def repair_marked(self) -> None:
         """Repair the documents of all writes that were interrupted because their process was killed.
 
         Only the first call for a store in this process does anything. A session whose lock is held is left out: its
@@ -109,18 +109,18 @@ class EngineOpening(EngineListing):
         with contextlib.suppress(OSError):
             for session_id in self.locks.marked_sessions():
                 with contextlib.suppress(OSError, LockTimeout), self.locks.session(session_id, 0):
-                    self._settle(session_id, self.locks.marks(session_id))
+                    self._repair(session_id, self.locks.marks(session_id))
 
-    def settle_others(self, session_id: str, marks: WriteMarks) -> None:
+    def repair_others(self, session_id: str, marks: WriteMarks) -> None:
         """Repair the documents of the other sessions that have a mark in this lock file, if the marks were read.
 
         The caller must hold the lock of the session. What cannot be repaired now is left to a later write.
         """
         for other in marks.known():
             if other != session_id:
-                self._settle(other, marks)
+                self._repair(other, marks)
 
-    def _settle(self, session_id: str, marks: WriteMarks) -> None:
+    def _repair(self, session_id: str, marks: WriteMarks) -> None:
         """Repair the document of a session that has a mark, and clear the mark. The caller must hold its lock.
 
         If the disk refuses, the mark stays. If a crash does not explain what is in the document, the mark is cleared

@@ -35,7 +35,7 @@ from localstore.format.torn_run import (
     is_valid_entry,
     recover_partial_run,
 )
-from localstore.format.write_mark import WriteMark, settle
+from localstore.format.write_mark import WriteMark, repaired
 from localstore.format.yaml_layout import LAYOUT as YAML
 from localstore.models.schema import SCHEMA_VERSION
 
@@ -99,9 +99,9 @@ def parse_or_recover(
     a person's edit, and so is YAML without its end marker.
     """
     for mark in marks:
-        settled = _settled(raw, layout, mark, path)
-        if settled is not None:
-            return settled
+        document = _repaired_document(raw, layout, mark, path)
+        if document is not None:
+            return document
     try:
         parsed = parse_document(raw, layout, path)
     except DocumentBroken:
@@ -131,19 +131,19 @@ def parse_or_recover(
     return parsed
 
 
-def _settled(raw: bytes, layout: Layout, mark: WriteMark, path: Path | str) -> RecoveredDocument | None:
+def _repaired_document(raw: bytes, layout: Layout, mark: WriteMark, path: Path | str) -> RecoveredDocument | None:
     """Return the document after a marked write was undone or completed, or None if the mark does not explain it."""
-    settled = settle(raw, mark)
-    if settled is None:
+    repair = repaired(raw, mark)
+    if repair is None:
         return None
     try:
-        parsed = parse_document(settled.raw, layout, path)
+        parsed = parse_document(repair.raw, layout, path)
     except LocalstoreError:
         return None
     if parsed.header["session_id"] != mark.session_id:
         return None
     rest: list[tuple[int, bytes]] = []
-    _add_rest(rest, layout, settled.rest, 0, len(settled.rest))
+    _add_rest(rest, layout, repair.rest, 0, len(repair.rest))
     return RecoveredDocument(parsed, [(mark.size, data) for _, data in rest])
 
 

@@ -56,19 +56,19 @@ def parse_mark(line: bytes) -> WriteMark | None:
     return mark if is_valid else None
 
 
-class Settled(NamedTuple):
-    """A document as it is once an interrupted write was undone or completed."""
+class RepairedBytes(NamedTuple):
+    """The bytes of a document after an interrupted write was undone or completed."""
 
     raw: bytes
     rest: bytes
-    """The bytes of an undone write, which stood at the end of the document."""
+    """The bytes at the end of the document that an undone write had added; empty if the write was completed."""
 
 
-def settle(raw: bytes, mark: WriteMark) -> Settled | None:
-    """Undo or complete the marked write in `raw`, the bytes of its document.
+def repaired(raw: bytes, mark: WriteMark) -> RepairedBytes | None:
+    """Return the bytes of a document with the marked write undone, or completed if all bytes beyond the old end exist.
 
-    It is completed if all bytes beyond the old end are there. Returns None if `raw` is not what that write leaves when
-    its process is killed: the write had not begun, was complete, or somebody changed the document since.
+    `raw` are the bytes of the document as it is. Returns None if they are not what that write leaves when its process
+    is killed: the write had not begun, was complete, or somebody changed the document since.
     """
     start = mark.size - len(mark.old)
     overlap, beyond = raw[start : mark.size], raw[mark.size :]
@@ -82,5 +82,5 @@ def settle(raw: bytes, mark: WriteMark) -> Settled | None:
     if beyond[: len(sample)] != sample[: len(beyond)]:
         return None
     if len(raw) == mark.new_size:
-        return Settled(raw[:start] + new + beyond, b"")
-    return Settled(raw[:start] + mark.old, beyond)
+        return RepairedBytes(raw[:start] + new + beyond, b"")
+    return RepairedBytes(raw[:start] + mark.old, beyond)

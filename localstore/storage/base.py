@@ -88,7 +88,7 @@ class StorageBase:
         )
         ignore_files.restore(self.root)
         self._search: Search | None = None
-        self._engine.settle_marked()
+        self._engine.repair_marked()
 
     @staticmethod
     def _convert(folder: Path, lock_timeout: float) -> None:

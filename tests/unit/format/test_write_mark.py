@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localstore.format.write_mark import mark_of, parse_mark, settle
+from localstore.format.write_mark import mark_of, parse_mark, repaired
 from tests.crashes import states_after_kill
 
 OLD = b"head, entries" + b"\n  ]\n}\n"
@@ -32,20 +32,20 @@ def test_other_bytes_are_no_mark(line: bytes) -> None:
 
 def test_a_killed_write_is_undone_or_completed() -> None:
     for raw in states_after_kill(OLD, NEW):
-        settled = settle(raw, MARK)
+        repair = repaired(raw, MARK)
         if raw in (OLD, NEW):
-            assert settled is None
+            assert repair is None
         else:
-            assert settled is not None
-            assert settled.raw == (NEW if len(raw) == len(NEW) else OLD)
-            assert settled.raw == NEW or settled.rest == raw[len(OLD) :]
+            assert repair is not None
+            assert repair.raw == (NEW if len(raw) == len(NEW) else OLD)
+            assert repair.raw == NEW or repair.rest == raw[len(OLD) :]
 
 
 def test_an_error_in_the_overlap_is_undone() -> None:
     """A disk that fails twice leaves a part of the overlap, and the file with its old size."""
-    settled = settle(OLD[:13] + NEW[13:17] + OLD[17:], MARK)
-    assert settled is not None
-    assert (settled.raw, settled.rest) == (OLD, b"")
+    repair = repaired(OLD[:13] + NEW[13:17] + OLD[17:], MARK)
+    assert repair is not None
+    assert (repair.raw, repair.rest) == (OLD, b"")
 
 
 @pytest.mark.parametrize(
@@ -63,4 +63,4 @@ def test_an_error_in_the_overlap_is_undone() -> None:
     ],
 )
 def test_what_a_person_wrote_is_not_explained(raw: bytes) -> None:
-    assert settle(raw, MARK) is None
+    assert repaired(raw, MARK) is None
