@@ -37,8 +37,8 @@ class FolderScan:
         """The modification time of each folder when it was listed, in ns."""
         self.restarts = 0
         """The `restarts` of the manifest at the last scan."""
-        self._skips = 0
-        """The `skips` of the manifest when the index was last asked for scans."""
+        self._scan_resets = 0
+        """The `scan_resets` of the manifest when the index was last asked for scans."""
         self.unreadable_folders: dict[str, str] = {}
         """Folders that the last scan could not list: path to problem. Each scan sets a new mapping."""
         self._ignored: dict[str, dict[str, Reason]] = {}
@@ -62,9 +62,9 @@ class FolderScan:
         if is_new:
             self.forget_scans()
             self.restarts = manifest.restarts
-        if self._skips != manifest.skips:
+        if self._scan_resets != manifest.scan_resets:
             self.forget_scans()
-            self._skips = manifest.skips
+            self._scan_resets = manifest.scan_resets
         uses_index = not (for_lookup and manifest.is_small())
         if uses_index and any(self._scanned.get(folder) != changed for folder, changed in folders.items()):
             self._load(folders)  # another process may have scanned them
@@ -140,7 +140,7 @@ class FolderScan:
         `times` are the current times of the folders that the caller asks about.
         """
         found = self._manifest.scans.found_in_folders(times)
-        self._skips = self._manifest.skips
+        self._scan_resets = self._manifest.scan_resets
         self._stored = found
         if not found.folders:
             return

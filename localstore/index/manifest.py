@@ -50,9 +50,9 @@ class Manifest:
         return self._index.restarts
 
     @property
-    def skips(self) -> int:
-        """How often the index knew more than this process about the folders that need a scan; see `ManifestReader`."""
-        return self._reader.skips
+    def scan_resets(self) -> int:
+        """The number of times that scans of this process became outdated, because others may have removed rows."""
+        return self._reader.scan_resets
 
     def refresh(self, *, thorough: bool = False) -> None:
         """Take in the lines added to the file since the last call; see `ManifestReader.refresh`."""
@@ -83,11 +83,11 @@ class Manifest:
     def record_gone(self, session_id: str) -> None:
         """Append a line that removes the row of a session, because its document is not where the row says.
 
-        It may be elsewhere: the next scan asks the index which folders must be listed.
+        It may be elsewhere, so the next scan asks the index which folders must be listed.
         """
         self._writer.record_deletion(session_id)
         with self._reader.mutex:
-            self._reader.skips += 1
+            self._reader.scan_resets += 1
 
     def compact(self) -> None:
         """Replace the file by one with one line per session. Raises LockTimeout, OSError."""
@@ -171,7 +171,7 @@ class Manifest:
         from localstore.index import row_queries
 
         with self._reader.mutex:
-            self._reader.settle_paths()
+            self._reader.resolve_paths()
             present = len(self._recent.present())
             most = number + len(self._recent.rows) - present  # the index may still have those that were removed
             return present > number or self._reader.ask(partial(row_queries.has_more_than, number=most), False)
@@ -302,7 +302,7 @@ class Manifest:
 
     def sessions_at(self, paths: Collection[str]) -> dict[str, str]:
         """Return the ids of the sessions whose rows have one of these paths. The caller must hold `mutex`."""
-        self._reader.settle_paths()
+        self._reader.resolve_paths()
         found: dict[str, str] = {}
         if self._index.folded:
             from localstore.index import row_queries
@@ -314,7 +314,7 @@ class Manifest:
 
     def folders(self) -> list[str]:
         """Return the folders in which rows have their paths. The caller must hold `mutex`."""
-        self._reader.settle_paths()
+        self._reader.resolve_paths()
         found = {path.rpartition("/")[0] for path in self._recent.paths}
         if self._index.folded:
             from localstore.index import row_queries
@@ -354,7 +354,7 @@ class Manifest:
 
     def paths_in(self, folder: str) -> dict[str, str]:
         """Return a mapping from path to session id for the rows in a folder. The caller must hold `mutex`."""
-        self._reader.settle_paths()
+        self._reader.resolve_paths()
         found: dict[str, str] = {}
         if self._index.folded:
             from localstore.index import row_queries

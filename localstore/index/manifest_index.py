@@ -25,7 +25,7 @@ class Replaced(Exception):
 
 
 class ManifestIndex:
-    """Knows how far the open manifest is read and folded. Its caller guards it: one thread at a time."""
+    """Keeps track of how far the open manifest is read and folded. Only one thread may use it at a time."""
 
     def __init__(self, root: str, file: ManifestFile, locks: LockPool) -> None:
         self._root = root
@@ -60,8 +60,8 @@ class ManifestIndex:
         """Note that the lines of the open file before this offset were read."""
         self.end, self.tail = end, self._file.tail(end)
 
-    def went_on(self, data: bytes) -> None:
-        """Note that these bytes behind `end`, which are whole lines, were read."""
+    def add_read(self, data: bytes) -> None:
+        """Note that `data`, the whole lines that follow `end`, was read."""
         self.end += len(data)
         self.tail = (self.tail + data)[-TAIL:]
 
@@ -112,7 +112,7 @@ class ManifestIndex:
         return self.use(partial(self.offset_in, size=size))
 
     def offset_in(self, connection: "sqlite3.Connection", size: int) -> int | None:
-        """Do what `offset` does with an open connection."""
+        """Return what `offset` returns, with a connection that is open already."""
         from localstore.index import index_tables
 
         at = index_tables.position(connection)

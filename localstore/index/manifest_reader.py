@@ -59,8 +59,8 @@ class ManifestReader:
         self.file = ManifestFile(f"{root}/{MANIFEST}")
         self.index = ManifestIndex(root, self.file, locks)
         self.recent = RecentRows()
-        self.skips = 0
-        """How often lines were not parsed, because the index has them. They may have removed rows."""
+        self.scan_resets = 0
+        """How often scans of folders became outdated, because lines that may have removed rows were folded unparsed."""
         self._locks = locks
         _readers.add(self)
 
@@ -98,7 +98,7 @@ class ManifestReader:
                 self.file.released()
 
     def follow(self, *, thorough: bool = False) -> None:
-        """Do what `refresh` does. The caller must hold `mutex`, and then release the file."""
+        """Take in new lines, as `refresh` does. The caller must hold `mutex`, and release the file afterwards."""
         status = self.file.current()
         if status is not None and not thorough and status.st_size == self.index.end:
             return
@@ -118,7 +118,7 @@ class ManifestReader:
             data = self.file.read(status.st_size - self.index.end, self.index.end)
             end = data.rfind(b"\n") + 1
             if end:
-                self.index.went_on(data[:end])
+                self.index.add_read(data[:end])
                 self.recent.add_lines(data[: end - 1], self.index.end)
 
     def _begin(self, name: bytes, size: int) -> None:
@@ -186,13 +186,13 @@ class ManifestReader:
         if skipped:
             self.index.set_end(offset)
         if self.recent.forget_before(offset) or skipped:
-            self.skips += 1
+            self.scan_resets += 1
         if skipped:  # among the lines that were not read may be later ones of these sessions
             for session_id in self.recent.rows.keys() - self.recent.ends.keys():
                 row = self.in_index(session_id)
                 if row is not None:
                     self.recent.forget(session_id)
-                    self.recent.left.add(row["path"].rpartition("/")[0])  # or the file is gone, as was known here
+                    self.recent.left.add(row["path"].rpartition("/")[0])  # the file may be gone, as was known here
 
     def in_index(self, session_id: str) -> IndexRow | None:
         """Return the row of a session in the index, or None if there is none. The caller must hold `mutex`."""
@@ -235,7 +235,7 @@ class ManifestReader:
 
     def session_at(self, path: str) -> str | None:
         """Return the id of the session whose row has this path, or None. The caller must hold `mutex`."""
-        self.settle_paths()
+        self.resolve_paths()
         return self._session_at(path)
 
     def _session_at(self, path: str) -> str | None:
@@ -257,7 +257,7 @@ class ManifestReader:
         from localstore.index import row_queries
 
         with self.mutex:
-            self.settle_paths()
+            self.resolve_paths()
             number = self.ask(row_queries.count, 0)
             nothing: dict[str, str] = {}
             in_both = self.ask(partial(row_queries.paths_of, session_ids=self.recent.rows.keys()), nothing)
@@ -271,9 +271,9 @@ class ManifestReader:
         self.recent.ends.pop(row["session_id"], None)
 
     def put_written(self, row: IndexRow) -> None:
-        """Do what `put` does with a row whose line is about to be added to the file. The caller must hold `mutex`.
+        """Set a row whose line is about to be added to the file. The caller must hold `mutex`.
 
-        If the session keeps its path, the lines of other sessions need not be parsed now.
+        Unlike `put`, this does not parse the lines of other sessions if the session keeps its path.
         """
         session_id = row["session_id"]
         rows, lines = self.recent.rows, self.recent.pending.get(session_id)
@@ -293,11 +293,11 @@ class ManifestReader:
 
     def folders_left(self) -> set[str]:
         """Return what `take_left` will return. The caller must hold `mutex`."""
-        self.settle_paths()
+        self.resolve_paths()
         return self.recent.left
 
     def take_left(self) -> set[str]:
-        """Return the folders in which rows left their paths since the last call, and whose documents may be there.
+        """Return the folders in which a path has lost its row since the last call. A document may still be there.
 
         The manifest may be from another copy of the store, and a file may hold another session now.
         """
@@ -315,7 +315,7 @@ class ManifestReader:
         lines = self.recent.pending.get(session_id)
         if lines is None or isinstance(lines, dict):
             return
-        if session_id in self.recent.settled and self.recent.parse_settled(session_id):
+        if session_id in self.recent.unmoved and self.recent.parse_unmoved(session_id):
             return
         row, old = last_usable(session_id, lines), self._known(session_id)
         is_current = self.recent.pending.get(session_id) is lines
@@ -330,35 +330,36 @@ class ManifestReader:
         else:
             self.parse_all_lines()
 
-    def settle_paths(self) -> None:
-        """Parse the pending lines if any of them changes where the document of a session is, as few do.
+    def resolve_paths(self) -> None:
+        """Make sure that the path of each session is known: parse the pending lines if one of them changes a path.
 
-        Then the paths of all sessions are known. The caller must hold `mutex`.
+        Few lines do. The caller must hold `mutex`.
         """
         if self.recent.pending and self.index.folded:
             self.skip_folded_lines()
         recent, rows = self.recent, self.recent.rows
-        unknown = recent.unsettled()
+        unknown = recent.find_unmoved()
         if unknown:
             known = self._paths_in_index(unknown, ()).of_sessions
             if recent.rows is rows and known == unknown:
-                recent.settled.update(unknown)
+                recent.unmoved.update(unknown)
                 return
         if unknown is None or unknown:
             self.parse_all_lines()
 
     def parse_lines_with(self, text: bytes | None, is_meant: Callable[[IndexRow], bool]) -> None:
-        """Parse the pending lines with a text; all lines if it is None. Then all rows that may be meant are known.
+        """Parse the pending lines of all sessions whose newest row may be one of those asked for.
 
-        Of the other sessions, the index or an earlier line may have a row that is meant: it must be compared with that
-        of `get`. The caller must hold `mutex`.
+        These are the lines that contain `text` (all lines if it is None), and those of sessions whose row in memory
+        `is_meant`. The index may have an outdated row of another session that is meant: compare it with that of `get`.
+        The caller must hold `mutex`.
         """
-        self.settle_paths()
+        self.resolve_paths()
         if text is None:
             self.parse_all_lines()
             return
-        for session_id in list(self.recent.settled):
-            if session_id not in self.recent.settled:
+        for session_id in list(self.recent.unmoved):
+            if session_id not in self.recent.unmoved:
                 break  # all lines had to be parsed
             row = self.recent.rows.get(session_id)
             if self.recent.may_have(session_id, text) or (row is not None and is_meant(row)):
@@ -374,18 +375,18 @@ class ManifestReader:
             self.skip_folded_lines()
         while self.recent.pending:
             unread, self.recent.pending = self.recent.pending, {}
-            settled, self.recent.settled = self.recent.settled, {}
+            unmoved, self.recent.unmoved = self.recent.unmoved, {}
             parsed: dict[str, IndexRow] = {}
             for session_id, lines in unread.items():
                 row = lines if isinstance(lines, dict) else last_usable(session_id, lines)
                 if row is not None:
                     parsed[session_id] = row
             rows = self.recent.rows
-            others = {session_id: row for session_id, row in parsed.items() if session_id not in settled}
+            others = {session_id: row for session_id, row in parsed.items() if session_id not in unmoved}
             paths = self._paths_in_index(others, (row["path"] for row in others.values() if row is not DELETED))
-            if settled:
-                at_paths = {path: session_id for session_id, path in settled.items()}
-                paths = KnownPaths(settled | paths.of_sessions, at_paths | paths.sessions)
+            if unmoved:
+                at_paths = {path: session_id for session_id, path in unmoved.items()}
+                paths = KnownPaths(unmoved | paths.of_sessions, at_paths | paths.sessions)
             if self.recent.rows is not rows:
                 continue  # all rows were forgotten
             for session_id, row in parsed.items():

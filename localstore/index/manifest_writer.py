@@ -62,7 +62,7 @@ class ManifestWriter:
                 if not size:  # it was emptied, and has got a first line
                     self._index.start(end)
                 elif size == self._index.end:  # otherwise, lines of others come before ours and are unread
-                    self._index.went_on(added)
+                    self._index.add_read(added)
                 for session_id in [row["session_id"] for row in rows] if deleted is None else [deleted]:
                     self._recent.ends[session_id] = end
                 self._file.released()

@@ -45,8 +45,8 @@ class RecentRows:
         self.pending: dict[str, bytes | list[bytes] | IndexRow] = {}
         """By session, lines that have not been parsed yet, or the row that was parsed from them. The session with the
         newest line comes last."""
-        self.settled: dict[str, str] = {}
-        """Those of the sessions in `pending` whose lines change no path, with this path."""
+        self.unmoved: dict[str, str] = {}
+        """The path of each session in `pending` whose lines are known to leave its path as it is."""
         self.left: set[str] = set()
         """Folders in which rows left their paths."""
         self.asked: tuple[int, IndexRow] | None = None
@@ -66,16 +66,17 @@ class RecentRows:
             else:
                 self.pending[session_id] = line
             self.ends[session_id] = end
-            self.settled.pop(session_id, None)
+            self.unmoved.pop(session_id, None)
 
-    def unsettled(self) -> dict[str, str] | None:
-        """Return the sessions whose lines change no path if the index has the paths that are returned.
+    def find_unmoved(self) -> dict[str, str] | None:
+        """Add to `unmoved` the sessions whose pending lines have the path of their row in memory.
 
-        Those whose paths are known here are settled. Return None if a line changes a path, or may change one.
+        Return the paths in the lines of sessions without such a row: the index knows whether they are the same as
+        before. Return None if a line changes a path, or may change one.
         """
         unknown: dict[str, str] = {}
         for session_id, lines in self.pending.items():
-            if isinstance(lines, dict) or session_id in self.settled:
+            if isinstance(lines, dict) or session_id in self.unmoved:
                 continue
             path = path_in(lines)
             if path is None:
@@ -86,23 +87,23 @@ class RecentRows:
             elif row is DELETED or row["path"] != path:
                 return None
             else:
-                self.settled[session_id] = path
+                self.unmoved[session_id] = path
         return unknown
 
-    def parse_settled(self, session_id: str) -> bool:
-        """Parse the lines of a settled session. Return False, and change nothing, if all lines must be parsed."""
-        lines, path = self.pending[session_id], self.settled[session_id]
+    def parse_unmoved(self, session_id: str) -> bool:
+        """Parse the lines of a session in `unmoved`. Return False, and change nothing, if all lines must be parsed."""
+        lines, path = self.pending[session_id], self.unmoved[session_id]
         row = None if isinstance(lines, dict) else last_usable(session_id, lines)
         if row is None or row is DELETED or row["path"] != path or self.paths.get(path, session_id) != session_id:
             return False
-        del self.settled[session_id]
+        del self.unmoved[session_id]
         self.paths[path] = session_id
         self.rows[session_id] = row
         self.pending[session_id] = row  # keep its place: older lines may give this path to another session
         return True
 
     def may_have(self, session_id: str, text: bytes) -> bool:
-        """Return whether the bytes of a session's lines that were not parsed have a text."""
+        """Return whether a text occurs in the lines of a session that were not parsed."""
         lines = self.pending[session_id]
         if isinstance(lines, list):
             return any(text in line for line in lines)
@@ -133,7 +134,7 @@ class RecentRows:
         self.changes += 1
 
     def set_again(self, row: IndexRow, old: IndexRow) -> bool:
-        """Set a row that has the path of the `old` one. Return False, and change nothing, if it has another one."""
+        """Replace the row `old` of a session. Return False, and change nothing, if the new row has another path."""
         session_id, path = row["session_id"], row["path"]
         if path != old["path"] or self.paths.get(path, session_id) != session_id:
             return False
@@ -177,7 +178,7 @@ class RecentRows:
         for session_id in [session_id for session_id, end in self.ends.items() if end <= offset]:
             del self.ends[session_id]
             has_unparsed |= not isinstance(self.pending.pop(session_id, _PARSED), dict)
-            self.settled.pop(session_id, None)
+            self.unmoved.pop(session_id, None)
             self.forget(session_id)
         return has_unparsed
 

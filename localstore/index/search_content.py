@@ -20,8 +20,8 @@ NOWHERE = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """The first part of a document: entries that an append leaves alone."""
+class StablePart:
+    """The first part of a document, whose bytes no append changes: all entries but an unfinished last run."""
 
     entries: int = 0
     size: int = 0
@@ -43,7 +43,7 @@ class Content:
     """The header; None if the document only grew, or cannot be read."""
     first: int = 0
     """The position of the first of `entries` in the history."""
-    settled: Settled = Settled()
+    stable: StablePart = StablePart()
 
 
 def state_of(path: str, numbers: list[int]) -> str:
@@ -65,7 +65,7 @@ def _state_read(path: str, file: DocumentFile) -> str:
     return state_of(path, fingerprint(file.status))
 
 
-def read_content(root: str, row: IndexRow, locks: LockPool, before: Settled) -> Content:
+def read_content(root: str, row: IndexRow, locks: LockPool, before: StablePart) -> Content:
     """Read the document of a row. `before` is the part that was read earlier: only what follows it is parsed again.
 
     The bytes of that part are compared by their hash. Without entries in it, or if they changed, the whole document is
@@ -86,12 +86,12 @@ def read_content(root: str, row: IndexRow, locks: LockPool, before: Settled) -> 
             return Content(state, document.entries, [NOWHERE] * len(document.entries), document.header)
         if not parsed.starts:
             return Content(state, parsed.entries, [NOWHERE] * len(parsed.entries), parsed.header)
-        settled = _settled(file.layout, raw, 0, parsed.starts, parsed.entries, Settled(), hashlib.blake2b())
-        return Content(state, parsed.entries, parsed.starts, parsed.header, 0, settled)
+        stable = _stable_part(file.layout, raw, 0, parsed.starts, parsed.entries, StablePart(), hashlib.blake2b())
+        return Content(state, parsed.entries, parsed.starts, parsed.header, 0, stable)
 
 
-def _added(file: DocumentFile, path: str, before: Settled) -> Content:
-    """Read the entries after the settled part. Raises LayoutMismatch or ParseError if it is not as it was."""
+def _added(file: DocumentFile, path: str, before: StablePart) -> Content:
+    """Read the entries after the stable part. Raises LayoutMismatch or ParseError if it is not as it was."""
     layout = file.layout
     digest = hashlib.blake2b()
     at = 0
@@ -117,25 +117,25 @@ def _added(file: DocumentFile, path: str, before: Settled) -> Content:
     entries = [layout.parse_entry(piece) for piece in pieces]
     if any(map(layout.breaks_layout, pieces)) or not all(map(_is_entry, entries)):
         raise LayoutMismatch
-    settled = _settled(layout, data, at, starts, entries, before, digest)
+    stable = _stable_part(layout, data, at, starts, entries, before, digest)
     offsets = [at + start for start in starts]
-    return Content(_state_read(path, file), entries, offsets, None, before.entries, settled)
+    return Content(_state_read(path, file), entries, offsets, None, before.entries, stable)
 
 
 def _is_entry(entry: Any) -> bool:
     return isinstance(entry, dict) and isinstance(entry.get("type"), str)
 
 
-def _settled(
+def _stable_part(
     layout: Layout,
     data: bytes,
     at: int,
     starts: list[int],
     entries: list[dict[str, Any]],
-    before: Settled,
+    before: StablePart,
     digest: "hashlib.blake2b",
-) -> Settled:
-    """Return the settled part of a document: `before`, and the entries in `data`, without an unfinished last one.
+) -> StablePart:
+    """Return the stable part of a document: `before` and the entries in `data`, but for an unfinished last run.
 
     `data` begins at the offset `at` of the file, where `before` ends, and `starts` are the offsets in `data` at which
     `entries` begin. `digest` has seen the bytes of `before`.
@@ -149,4 +149,4 @@ def _settled(
     else:
         count, end = len(entries), len(data) - len(layout.end)
     digest.update(memoryview(data)[:end])
-    return Settled(before.entries + count, at + end, digest.digest())
+    return StablePart(before.entries + count, at + end, digest.digest())

@@ -14,7 +14,7 @@ from localstore.format.entry_texts import FoundText, entry_texts, header_texts
 from localstore.format.item_messages import item_messages
 from localstore.format.words import spaced
 from localstore.index.overview import question_of
-from localstore.index.search_content import NOWHERE, Content, Settled
+from localstore.index.search_content import NOWHERE, Content, StablePart
 from localstore.index.search_matches import Match, matches_in_parts
 from localstore.index.search_query import WordQuery
 from localstore.index.sqlite_file import Layout, SqliteFile, is_busy
@@ -57,7 +57,7 @@ class _Indexed(NamedTuple):
 
     number: int
     title: str
-    settled: Settled
+    stable: StablePart
 
 
 class _Row(NamedTuple):
@@ -90,7 +90,7 @@ class _Busy(Exception):
         self.progress = progress
 
 
-ReadContent = Callable[[str, Settled], Content]
+ReadContent = Callable[[str, StablePart], Content]
 FindRemoved = Callable[[Mapping[str, str]], list[str]]
 
 
@@ -270,7 +270,7 @@ class SearchIndex:
     def _read_rows(self, connection: sqlite3.Connection, session_id: str, read: ReadContent) -> tuple[str, list[_Row]]:
         """Read a session, update its line in the table of sessions, and return its state and the rows to add."""
         indexed = _indexed(connection, session_id)
-        content = read(session_id, indexed.settled if indexed is not None else Settled())
+        content = read(session_id, indexed.stable if indexed is not None else StablePart())
         title = indexed.title if indexed is not None and content.first else ""
         title = title or title_of(content)
         if indexed is None:
@@ -282,10 +282,10 @@ class SearchIndex:
         else:
             number = indexed.number
             _forget_entries(connection, number, content.first or HEADER)
-        settled = content.settled
+        stable = content.stable
         connection.execute(
             "UPDATE session SET state = ?, title = ?, settled = ?, size = ?, digest = ? WHERE number = ?",
-            (content.state, title, settled.entries, settled.size, settled.digest, number),
+            (content.state, title, stable.entries, stable.size, stable.digest, number),
         )
         return content.state, list(_rows(number, content))
 
@@ -311,7 +311,7 @@ def _indexed(connection: sqlite3.Connection, session_id: str) -> _Indexed | None
     found = connection.execute(
         "SELECT number, title, settled, size, digest FROM session WHERE session_id = ?", (session_id,)
     ).fetchone()
-    return None if found is None else _Indexed(found[0], found[1], Settled(*found[2:]))
+    return None if found is None else _Indexed(found[0], found[1], StablePart(*found[2:]))
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -16,7 +16,7 @@ from localstore.format.document import LayoutMismatch
 from localstore.format.entry_texts import entry_texts, header_texts
 from localstore.format.words import composed
 from localstore.index.row import IndexRow
-from localstore.index.search_content import NOWHERE, Content, Settled, read_content, state_of
+from localstore.index.search_content import NOWHERE, Content, StablePart, read_content, state_of
 from localstore.index.search_index import HEADER, SearchIndex, title_of
 from localstore.index.search_matches import Match, QueryRefused
 from localstore.index.search_query import LiteralQuery, Matcher, Places, WordQuery, parse_query
@@ -34,7 +34,7 @@ _BEFORE, _LONGEST = 40, 200
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 """The place in the order of an entry whose time cannot be read."""
-_NOTHING = Settled()
+_NOTHING = StablePart()
 _UNKNOWN = Content("")
 """The content of a document that cannot be read. Its state is unknown, so that the next search reads it again."""
 
@@ -75,18 +75,18 @@ class Search:
 
     # Reading documents
 
-    def _content(self, session_id: str, before: Settled = _NOTHING) -> Content:
+    def _content(self, session_id: str, before: StablePart = _NOTHING) -> Content:
         """Return what the index needs to know of a session. A document that cannot be read has no entries."""
         row = self._engine.locate(session_id)
         return _UNKNOWN if row is None else self._content_of(row, before)
 
-    def _content_of(self, row: IndexRow, before: Settled = _NOTHING) -> Content:
+    def _content_of(self, row: IndexRow, before: StablePart = _NOTHING) -> Content:
         try:
             return self._read(row, before)
         except (LocalstoreError, OSError):
             return _UNKNOWN
 
-    def _read(self, row: IndexRow, before: Settled) -> Content:
+    def _read(self, row: IndexRow, before: StablePart) -> Content:
         """Read a document. One that seems broken may be one that is being written, and is read again under its lock."""
         locks = self._engine.locks
         try:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from localstore import JsonStorage
-from localstore.index.search_content import Content, Settled
+from localstore.index.search_content import Content, StablePart
 from localstore.index.search_index import SearchIndex, States
 from localstore.index.search_query import parse_query
 
@@ -51,7 +51,7 @@ def update(index: SearchIndex, texts: Mapping[str, str], states: States) -> list
     """Update the index, and return the sessions that were read for it."""
     read: list[str] = []
 
-    def content(session_id: str, _: Settled) -> Content:
+    def content(session_id: str, _: StablePart) -> Content:
         read.append(session_id)
         run: dict[str, Any] = {"type": "run", "messages": [{"role": "user", "content": texts[session_id]}]}
         return Content(states.of[session_id], [run], [9], {"session_id": session_id})
