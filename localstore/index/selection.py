@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from localstore.index.overview import Overview
 from localstore.index.row import IndexRow
+from localstore.models.filter import ARCHIVED, Filter
 
 _PLAIN = re.compile(r"[ !#-.0-\[\]-~]+")
 """Matches text in ASCII that no writer of JSON escapes."""
@@ -43,9 +44,9 @@ class Selection(NamedTuple):
     """Whether the session is a sub-session."""
 
     def text(self) -> bytes | None:
-        """Return bytes that each line of the manifest has whose row fits, or None if there are none.
+        """Return bytes that occur in the line of each row that fits, or None if no such bytes are known.
 
-        They are those of an id that needs no escapes.
+        They are the selected user or entity, if JSON needs no escapes for it.
         """
         selected = self.user_id or self.entity_id
         return None if selected is None or not _PLAIN.fullmatch(selected) else f'"{selected}"'.encode()
@@ -77,6 +78,25 @@ class Selection(NamedTuple):
 
 
 EVERYTHING = Selection()
+
+
+def selection_of(where: Filter) -> Selection:
+    """Return what the index can select of a filter. The caller compares the rest, such as the name, with each row."""
+    return Selection(
+        where.user,
+        where.entity,
+        where.kind,
+        where.status,
+        where.since_text,
+        where.until_text,
+        tags=(*(where.tag or ()), *((ARCHIVED,) if where.archived else ())),
+        model=where.model,
+        rating=where.rating,
+        is_named=bool(where.name),
+        without_tag=ARCHIVED if where.archived is False else None,
+        part_of=(*(where.part_of or ()),),
+        is_part=where.sub_sessions,
+    )
 
 
 class Found(NamedTuple):

@@ -14,14 +14,12 @@ from localstore.index.manifest_lines import FolderNote
 from localstore.index.row import IndexRow, activity, begins_with, contains, in_order, latest_plausible_time
 from localstore.index.row_batches import RowBatches
 from localstore.index.row_reader import RowReader
-from localstore.index.selection import Place, Selection
+from localstore.index.selection import Place, Selection, selection_of
 from localstore.index.sweep import Sweep
-from localstore.models.filter import ARCHIVED, Filter
+from localstore.models.filter import Filter
 from localstore.models.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from localstore.models.session_info import SortKey
     from localstore.models.stats import GroupKey, Tally
 
@@ -257,7 +255,7 @@ class SessionIndex:
         rows: list[IndexRow] = []
         for at in range(0, len(session_ids), _AT_ONCE):
             where = Filter(user=user_id, part_of=(*session_ids[at : at + _AT_ONCE],))
-            found, _ = self._manifest.in_order(_selection(where), None, None, newest_first=True)
+            found, _ = self._manifest.in_order(selection_of(where), None, None, newest_first=True)
             listed = (self._reader.listed(row) for _, row in found)
             rows += [row for row in listed if row is not None and where.matches_header(row)]
         return rows
@@ -306,7 +304,7 @@ class SessionIndex:
             if self._sweep.has_few():
                 return None
             self._sweep.run_if_due()
-            found = self._manifest.leading(_selection(where), sort, size, not newest_first)
+            found = self._manifest.leading(selection_of(where), sort, size, not newest_first)
             if found is None:
                 return None
             rows, is_current = self._compared(where, *found, limit)
@@ -357,7 +355,7 @@ class SessionIndex:
         if self._sweep.has_few():
             return None
         self._sweep.run_if_due()
-        return self._manifest.tally(_selection(where), by)
+        return self._manifest.tally(selection_of(where), by)
 
     def recorded(self, where: Filter) -> list[IndexRow]:
         """Return the rows that match the filter, with what is counted over their runs, in no particular order.
@@ -372,31 +370,12 @@ class SessionIndex:
         if self._sweep.has_few():
             return [self._reader.with_overview(row) for row in self.rows(where, None)]
         self._sweep.run_if_due()
-        rows, _ = self._manifest.in_order(_selection(where), None, None, newest_first=True)
+        rows, _ = self._manifest.in_order(selection_of(where), None, None, newest_first=True)
         complete = ((at, row if "overview" in row else self._reader.with_overview(row)) for at, row in rows)
         return [row for active_at, row in complete if where.matches(row, active_at)]
 
     def _selection(self, where: Filter) -> Selection:
         """Return what to ask the index for. Of few sessions, the documents are asked what may have changed in them."""
-        selection = _selection(where)
+        selection = selection_of(where)
         of_sessions = Selection(*selection[:3], None, selection.since, selection.until)
         return of_sessions if selection == of_sessions or self._sweep.has_few() else selection
-
-
-def _selection(where: Filter) -> Selection:
-    """Return everything that the index can select."""
-    return Selection(
-        where.user,
-        where.entity,
-        where.kind,
-        where.status,
-        where.since_text,
-        where.until_text,
-        tags=(*(where.tag or ()), *((ARCHIVED,) if where.archived else ())),
-        model=where.model,
-        rating=where.rating,
-        is_named=bool(where.name),
-        without_tag=ARCHIVED if where.archived is False else None,
-        part_of=(*(where.part_of or ()),),
-        is_part=where.sub_sessions,
-    )

@@ -36,7 +36,7 @@ def test_the_newest_comes_last_in_every_order(open_manifest: Callable[[], Manife
 def test_pages_have_every_row_once_even_if_memory_has_newer_ones_of_a_whole_page(
     open_manifest: Callable[[], Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localstore.index.manifest._PAGE", 2)
+    monkeypatch.setattr("localstore.index.manifest_queries._PAGE", 2)
     manifest = open_manifest()
     rows = [row(name, f"2026-01-{day:02d}") for day, name in enumerate("abcdefg", 1)]
     manifest.record(rows)
