@@ -8,8 +8,8 @@ from itertools import islice
 from threading import Lock
 from typing import Any
 
-from localstore.errors import Conflict, RunNotFound, SessionNotFound
-from localstore.format.run_entry import comparable_fields
+from localstore.errors import RunNotFound, SessionNotFound
+from localstore.format.run_entry import comparable_fields, refuse_step
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.schema import SESSION_KEYS, Kind
 from localstore.models.session import HistoryEntry, Run, Session, Step
@@ -138,20 +138,9 @@ class MemoryStorage:
             steps = run.steps or []
             if number < len(steps) and json_equal(_comparable(steps[number]), _comparable(added)):
                 return
-            if run.status != "unfinished":
-                problem = f"is {run.status}, so no step can be added"
-            elif number < len(steps):
-                problem = f"already has a different step {number}, perhaps of another process"
-            elif number > len(steps):
-                problem = f"has {len(steps)} steps, so step {number} (counted from 0) would leave a gap"
-            else:
-                steps.append(added)
-                run.steps = steps
-                return
-        raise Conflict(
-            f"Run {run_id!r} of session {session_id!r} {problem}. Nothing was written. Read the session again.",
-            session_id=session_id,
-        )
+            refuse_step(run_id, session_id, run.status, len(steps), number)
+            steps.append(added)
+            run.steps = steps
 
     def _session(self, session_id: str) -> _StoredSession:
         stored = self._sessions.get(session_id)

@@ -4,9 +4,9 @@ from typing import Any
 
 from localstore.engine.open_document import Recent
 from localstore.engine.transaction import Transaction
-from localstore.errors import Conflict, RunNotFound
+from localstore.errors import RunNotFound
 from localstore.format.document import LayoutMismatch
-from localstore.format.run_entry import comparable_fields
+from localstore.format.run_entry import comparable_fields, refuse_step
 from localstore.format.values import json_equal
 from localstore.models.schema import SHAPES
 
@@ -30,23 +30,10 @@ def with_step_in(
     entry: dict[str, Any], number: int, step: dict[str, Any], session_id: str, path: str | None = None
 ) -> dict[str, Any] | None:
     """Return the same as `with_step` for a stored run that was read. `session_id` and `path` are for errors."""
-
-    def conflict(what: str) -> Conflict:
-        return Conflict(
-            f"Run {entry['run_id']!r} of session {session_id!r} {what}. Nothing was written. Read the session again.",
-            path=path,
-            session_id=session_id,
-        )
-
     steps = entry.get("steps") or []
     if number < len(steps) and json_equal(comparable_fields(steps[number]), comparable_fields(step)):
         return None
-    if entry.get("status") != "unfinished":
-        raise conflict(f"is {entry.get('status', 'finished')}, so no step can be added")
-    if number < len(steps):
-        raise conflict(f"already has a different step {number}, perhaps of another process")
-    if number > len(steps):
-        raise conflict(f"has {len(steps)} steps, so step {number} (counted from 0) would leave a gap")
+    refuse_step(entry["run_id"], session_id, entry.get("status", "finished"), len(steps), number, path)
     grown = [*steps, step]
     if "steps" in entry:
         return {**entry, "steps": grown}

@@ -1,7 +1,8 @@
-"""Compares runs in their plain form, and keeps the rating that a person gave a run."""
+"""Compares runs in their plain form, keeps the rating that a person gave a run, and refuses steps that do not fit."""
 
 from typing import Any
 
+from localstore.errors import Conflict
 from localstore.format.values import json_equal
 
 Entry = dict[str, Any]
@@ -42,3 +43,23 @@ def keep_rating(stored: Entry, new: Entry) -> Entry:
     if stored.get("rating") is None or new.get("rating") is not None:
         return new
     return with_rating(new, stored["rating"], stored.get("rating_note"))
+
+
+def refuse_step(run_id: str, session_id: str, status: str, count: int, number: int, path: str | None = None) -> None:
+    """Raise Conflict unless step `number`, counted from 0, can be added to a run with `count` steps and this status.
+
+    `path` is that of the document, if there is one.
+    """
+    if status != "unfinished":
+        problem = f"is {status}, so no step can be added"
+    elif number < count:
+        problem = f"already has a different step {number}, perhaps of another process"
+    elif number > count:
+        problem = f"has {count} steps, so step {number} (counted from 0) would leave a gap"
+    else:
+        return
+    raise Conflict(
+        f"Run {run_id!r} of session {session_id!r} {problem}. Nothing was written. Read the session again.",
+        path=path,
+        session_id=session_id,
+    )

@@ -13,7 +13,15 @@ from localstore.index.row import IndexRow, activity, due
 from localstore.index.row_order import INDEXES, OrderValues, order_values
 from localstore.index.row_queries import paths_of, sessions_at
 
-STATEMENTS = """
+_SECONDARY = (
+    "CREATE INDEX session_by_time ON session(active_at, session_id)",
+    "CREATE INDEX session_of_user ON session(user_id, active_at, session_id) WHERE user_id IS NOT NULL",
+    "CREATE INDEX session_of_entity ON session(entity_id, active_at, session_id) WHERE entity_id IS NOT NULL",
+    "CREATE INDEX session_by_name ON session(name) WHERE name IS NOT NULL",
+)
+"""The indexes that are made after the rows if very many rows are added at once, which is faster."""
+_SECONDARY_STATEMENTS = ";\n    ".join(_SECONDARY)
+STATEMENTS = f"""
     CREATE TABLE session(
         number INTEGER PRIMARY KEY, session_id TEXT UNIQUE NOT NULL, path TEXT UNIQUE NOT NULL,
         active_at TEXT NOT NULL, due TEXT, user_id TEXT, entity_id TEXT, name TEXT,
@@ -21,10 +29,7 @@ STATEMENTS = """
         created TEXT NOT NULL, runs INTEGER NOT NULL, tokens INTEGER NOT NULL, size INTEGER NOT NULL,
         title TEXT NOT NULL,
         checksum INTEGER NOT NULL, row BLOB NOT NULL);
-    CREATE INDEX session_by_time ON session(active_at, session_id);
-    CREATE INDEX session_of_user ON session(user_id, active_at, session_id) WHERE user_id IS NOT NULL;
-    CREATE INDEX session_of_entity ON session(entity_id, active_at, session_id) WHERE entity_id IS NOT NULL;
-    CREATE INDEX session_by_name ON session(name) WHERE name IS NOT NULL;
+    {_SECONDARY_STATEMENTS};
     CREATE INDEX session_due ON session(due) WHERE due IS NOT NULL;
     CREATE INDEX session_uncounted ON session(is_counted) WHERE NOT is_counted;
     CREATE TABLE usage(
@@ -36,12 +41,6 @@ STATEMENTS = """
         PRIMARY KEY(kind, value, session_id)) WITHOUT ROWID;
     CREATE INDEX label_of_session ON label(session_id);
 """
-_SECONDARY = (
-    "CREATE INDEX session_by_time ON session(active_at, session_id)",
-    "CREATE INDEX session_of_user ON session(user_id, active_at, session_id) WHERE user_id IS NOT NULL",
-    "CREATE INDEX session_of_entity ON session(entity_id, active_at, session_id) WHERE entity_id IS NOT NULL",
-    "CREATE INDEX session_by_name ON session(name) WHERE name IS NOT NULL",
-)
 _COLUMNS = (
     *("session_id", "path", "active_at", "due", "user_id", "entity_id", "name", "kind", "status", "is_counted"),
     *OrderValues._fields,
@@ -54,7 +53,7 @@ _UPSERT = (
 _CHUNK = 1 << 19
 """How many bytes of the manifest are folded at a time."""
 _MANY = 1 << 20
-"""From how many bytes on the indexes are made after the rows, which is faster."""
+"""From how many bytes of lines on `_SECONDARY` is made after the rows."""
 Read = Callable[[int, int], bytes]
 
 
