@@ -6,6 +6,7 @@ moved or removed, without opening any other file. What a scan found is stored in
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from localstore.disk import file_names, filesystem, ignored_files, store_tree
@@ -23,6 +24,22 @@ from localstore.index.selection import ExceptionKind, Found
 
 _FINE_TICK = 50_000_000
 """How long, in ns, a folder's time may stay the same while names in it change, unless times are whole seconds."""
+
+
+@dataclass(slots=True)
+class _Scan:
+    """What one scan finds, until it is kept."""
+
+    began: int
+    """When the scan began, in ns."""
+    added: set[str] = field(default_factory=set)
+    """The documents to read: those without a row, and exceptions that changed."""
+    hidden: list[str] = field(default_factory=list)
+    """The sessions whose rows were hidden, because their files are gone."""
+    times: dict[str, int] = field(default_factory=dict)
+    """The modification times of the folders that were listed; -1 if they must be listed again."""
+    ignored: dict[str, dict[str, Reason]] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
 
 class FolderScan:
@@ -54,12 +71,36 @@ class FolderScan:
             for_writing: Give a folder that has just changed another time, so that it need not be listed again after
                 each document that is made in it.
         """
-        manifest = self._manifest
-        manifest.refresh(thorough=True)
+        self._manifest.refresh(thorough=True)
         folders = store_tree.folders(self._root)
+        uses_index = self._update_scanned(folders, for_lookup=for_lookup)
+        scanned = self._scanned
+        scan = _Scan(time.time_ns())
+        scan.added = self._reader.changed_exceptions()
+        self._hide_rows_of_removed(folders, scan)
+        for folder, changed in folders.items():
+            if scanned.get(folder) != changed or not filesystem.system.may_list(f"{self._root}/{folder}"):
+                self._list(folder, changed, scan, for_writing=for_writing)
+        self._batches.adopt_new(scan.added)
+        self._use_duplicates_of_hidden(scan)
+        self.unreadable_folders = scan.unreadable
+        with self._manifest.mutex:  # last: another thread that finds a folder scanned relies on its rows
+            for outdated in (scanned, self._ignored):
+                for folder in outdated.keys() - folders.keys():
+                    del outdated[folder]
+            scanned.update(scan.times)
+            self._ignored.update(scan.ignored)
+        if uses_index and self.restarts == self._manifest.restarts:  # otherwise rows that were known may be lost
+            self._save()
+
+    def _update_scanned(self, folders: Mapping[str, int], *, for_lookup: bool) -> bool:
+        """Bring the times of scanned folders up to date, and return whether what is found goes into the index.
+
+        `folders` are all month folders with their current times. Folders that lost a row are listed again.
+        """
+        manifest = self._manifest
         left = manifest.take_left()
-        is_new = self.restarts != manifest.restarts
-        if is_new:
+        if self.restarts != manifest.restarts:
             self.forget_scans()
             self.restarts = manifest.restarts
         if self._scan_resets != manifest.scan_resets:
@@ -70,54 +111,46 @@ class FolderScan:
             self._load(folders)  # another process may have scanned them
         for folder in left:
             self._scanned.pop(folder, None)
-        now = time.time_ns()
-        scanned = self._scanned
-        unreadable: dict[str, str] = {}
-        times: dict[str, int] = {}
-        ignored: dict[str, dict[str, Reason]] = {}
-        added = self._reader.changed_exceptions()
-        hidden: list[str] = []
-        with manifest.mutex:
-            for folder in manifest.folders():
+        return uses_index
+
+    def _hide_rows_of_removed(self, folders: Mapping[str, int], scan: "_Scan") -> None:
+        """Hide the rows in folders that do not exist any more."""
+        with self._manifest.mutex:
+            for folder in self._manifest.folders():
                 if folder not in folders:
-                    hidden += manifest.paths_in(folder).values()
-                    self._hide_all(manifest.paths_in(folder).values())
-        for folder, changed in folders.items():
-            if scanned.get(folder) == changed and filesystem.system.may_list(f"{self._root}/{folder}"):
-                continue
-            tick = COARSE_TICK if is_coarse(changed) else _FINE_TICK
-            if now - changed <= tick:  # other changes at this moment would not be seen
-                changed = (stamp(f"{self._root}/{folder}") if for_writing else None) or -1
-            try:
-                listing = store_tree.list_folder(self._root, folder)
-            except OSError as error:  # keep the rows of a folder that cannot be listed
-                unreadable[folder] = str(error)
-                continue
-            found = set(listing.documents)
-            ignored[folder] = ignored_files.in_month_folder(self._root, folder, listing.others)
-            with manifest.mutex:
-                known = manifest.paths_in(folder)
-                gone = [session_id for path, session_id in known.items() if path not in found]
-                self._hide_all(gone)
-                hidden += gone
-                added |= found - known.keys()
-            times[folder] = changed
-        self._batches.adopt_new(added)
-        with manifest.mutex:  # the documents of copies may have got another id
-            hidden += (session_id for _, session_id in self._reader.duplicates.values())
+                    self._hide(self._manifest.paths_in(folder).values(), scan)
+
+    def _list(self, folder: str, changed: int, scan: "_Scan", *, for_writing: bool) -> None:
+        """List a folder, whose time is `changed`: hide the rows without a file, and note the files without a row."""
+        tick = COARSE_TICK if is_coarse(changed) else _FINE_TICK
+        if scan.began - changed <= tick:  # other changes at this moment would not be seen
+            changed = (stamp(f"{self._root}/{folder}") if for_writing else None) or -1
+        try:
+            listing = store_tree.list_folder(self._root, folder)
+        except OSError as error:  # keep the rows of a folder that cannot be listed
+            scan.unreadable[folder] = str(error)
+            return
+        found = set(listing.documents)
+        scan.ignored[folder] = ignored_files.in_month_folder(self._root, folder, listing.others)
+        with self._manifest.mutex:
+            known = self._manifest.paths_in(folder)
+            self._hide([session_id for path, session_id in known.items() if path not in found], scan)
+            scan.added |= found - known.keys()
+        scan.times[folder] = changed
+
+    def _hide(self, session_ids: Iterable[str], scan: "_Scan") -> None:
+        """Hide the rows of sessions whose files are gone. The caller must hold the manifest's mutex."""
+        for session_id in list(session_ids):
+            scan.hidden.append(session_id)
+            self._manifest.hide(session_id)
+
+    def _use_duplicates_of_hidden(self, scan: "_Scan") -> None:
+        """Read another document of each session that has lost its row, if it has one."""
+        with self._manifest.mutex:  # the documents of copies may have got another id
+            hidden = [*scan.hidden, *(session_id for _, session_id in self._reader.duplicates.values())]
         for session_id in hidden:
-            if manifest.get(session_id) is None:
+            if self._manifest.get(session_id) is None:
                 self.next_duplicate(session_id)
-        self.unreadable_folders = unreadable
-        with manifest.mutex:  # last: another thread that finds a folder scanned relies on the rows of its documents
-            for folder in scanned.keys() - folders.keys():
-                del scanned[folder]
-            scanned.update(times)
-            for folder in self._ignored.keys() - folders.keys():
-                del self._ignored[folder]
-            self._ignored.update(ignored)
-        if uses_index and self.restarts == manifest.restarts:  # otherwise rows that were known may be lost
-            self._save()
 
     def is_outdated(self) -> bool:
         """Return whether rows of this process were discarded, or left the paths of files, since the last scan."""
@@ -129,10 +162,6 @@ class FolderScan:
     def forget_scans(self) -> None:
         """Make the next scan list every folder again."""
         self._scanned = {}  # a new mapping, because a scan in another thread may still add to the old one
-
-    def _hide_all(self, session_ids: Iterable[str]) -> None:
-        for session_id in list(session_ids):
-            self._manifest.hide(session_id)
 
     def _load(self, times: Mapping[str, int]) -> None:
         """Take over what the last scans of any process found, if the index has it.
