@@ -40,7 +40,7 @@ class DatabaseDocuments:
 
         return self._storage._change(session_id, None, lambda change: work(DatabaseSession(change)), make=make_in)
 
-    def look(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
+    def snapshot(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
         return self._storage._look(session_id, matches, last_runs)
 
     def look_at_run(self, session_id: str, run_id: str) -> Snapshot | None:

@@ -75,7 +75,7 @@ class DocumentFile:
                 raise _irregular(path) from None
             raise
         try:
-            self.look()
+            self.refresh_status()
             if not stat.S_ISREG(self.status.st_mode):
                 raise _irregular(path)
             if is_elsewhere(self.status):
@@ -89,7 +89,7 @@ class DocumentFile:
             self.close()
             raise
 
-    def look(self) -> None:
+    def refresh_status(self) -> None:
         """Read the current status of the file."""
         self.status = filesystem.system.status_of(self.fd)
         self.size = self.status.st_size
@@ -123,7 +123,7 @@ class DocumentFile:
         look like a broken one.
         """
         for _ in range(_READING_ATTEMPTS):
-            self.look()
+            self.refresh_status()
             raw = filesystem.read_at(self.fd, self.size, 0)
             if self.is_unchanged() and (raw.endswith(self.layout.closing) or not self.was_being_saved()):
                 break

@@ -180,7 +180,7 @@ class EngineListing(EngineReading):
         if row["runs"] > _RUNS_AT_ONCE and "other_layout" not in row:
             with contextlib.suppress(ConcurrentChange):
                 return usage_by_day(row, self._runs_in_parts(row))
-        snapshot = self._look(row["session_id"], lambda _: True, WHOLE)
+        snapshot = self._snapshot(row["session_id"], lambda _: True, WHOLE)
         return None if snapshot is None else usage_by_day(row, snapshot.entries)
 
     def _runs_in_parts(self, row: IndexRow) -> "Iterator[dict[str, Any]]":
@@ -189,7 +189,7 @@ class EngineListing(EngineReading):
         Raises ConcurrentChange if the document is not in the state of the row.
         """
         for last in range(row["runs"], 0, -_RUNS_AT_ONCE):
-            snapshot = self._look(row["session_id"], lambda _: True, Part(last, most=_RUNS_AT_ONCE))
+            snapshot = self._snapshot(row["session_id"], lambda _: True, Part(last, most=_RUNS_AT_ONCE))
             if snapshot is None or snapshot.fingerprint != row["fingerprint"]:
                 raise ConcurrentChange
             yield from snapshot.entries

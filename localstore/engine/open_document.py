@@ -223,7 +223,7 @@ class OpenDocument:
         try:
             if self.durable:
                 self._sync()
-            self._look_at_path(size + len(new) - len(old))
+            self._check_path(size + len(new) - len(old))
         finally:
             self.marks.clear(self.row["session_id"])
 
@@ -235,7 +235,7 @@ class OpenDocument:
             return False
         return end == old
 
-    def _look_at_path(self, expected: int) -> None:
+    def _check_path(self, expected: int) -> None:
         """Read the status of the file with this path. Raises ConcurrentChange if it is not ours, with `expected` bytes.
 
         An editor may have replaced the file since it was opened: then the write went to a file that has no name.
@@ -283,7 +283,7 @@ class OpenDocument:
             before = self.file.status
             self._keep(self.row["path"])
             self._is_older = False
-            self.file.look()  # the backup may be a hard link, which changes the ctime
+            self.file.refresh_status()  # the backup may be a hard link, which changes the ctime
             if not durable_files.is_same(before, self.file.status):
                 raise ConcurrentChange
         self.file.close()  # Windows cannot replace an open file, and an open one counts as one being written

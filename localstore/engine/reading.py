@@ -20,7 +20,7 @@ _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 class EngineReading(EngineBase):
     """Reads sessions. See `Engine`."""
 
-    def look(self, session_id: str, matches: Callable[[IndexRow], bool], part: Part = WHOLE) -> Snapshot | None:
+    def snapshot(self, session_id: str, matches: Callable[[IndexRow], bool], part: Part = WHOLE) -> Snapshot | None:
         """Return a consistent snapshot of a session. Return None if it does not exist or `matches` rejects its row.
 
         Reads without a lock first. If the document does not match its row or changes during the read, reads again while
@@ -28,12 +28,12 @@ class EngineReading(EngineBase):
 
         If the session has copies beside its document, a warning names them.
         """
-        snapshot = self._look(session_id, matches, part)
+        snapshot = self._snapshot(session_id, matches, part)
         if snapshot is not None:
             self.copies.warn(session_id)
         return snapshot
 
-    def _look(self, session_id: str, matches: Callable[[IndexRow], bool], part: Part) -> Snapshot | None:
+    def _snapshot(self, session_id: str, matches: Callable[[IndexRow], bool], part: Part) -> Snapshot | None:
         row = self.index.find_anywhere(session_id)
         if row is None:
             self.refuse_unreadable(session_id)
@@ -51,13 +51,17 @@ class EngineReading(EngineBase):
             pass
         try:
             with self.locks.session(session_id, self.timeout):
-                return self._look_again(session_id, matches, part)
+                return self._snapshot_under_lock(session_id, matches, part)
         except OSError as error:
             if error.errno not in _READ_ONLY or isinstance(error, LockTimeout):
                 raise
-            return self._look_again(session_id, matches, part)  # a read-only store needs no lock
+            return self._snapshot_under_lock(session_id, matches, part)  # a read-only store needs no lock
 
-    def _look_again(self, session_id: str, matches: Callable[[IndexRow], bool], part: Part) -> Snapshot | None:
+    def _snapshot_under_lock(self, session_id: str, matches: Callable[[IndexRow], bool], part: Part) -> Snapshot | None:
+        """Return a snapshot, and read the whole document if it is not as its row says.
+
+        The caller must hold the session's lock, except in a read-only store.
+        """
         for row in self._rows_of(session_id):
             if not filesystem.exists(f"{self.root}/{row['path']}"):
                 continue

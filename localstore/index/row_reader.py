@@ -31,7 +31,7 @@ class RowReader:
 
         Return None if the file is gone, no session can be read from it, or it is a duplicate.
         """
-        content = self._look(row)
+        content = self._compared(row)
         return content.recorded if isinstance(content, Torn) else content
 
     def listed(self, row: IndexRow) -> IndexRow | None:
@@ -39,10 +39,10 @@ class RowReader:
 
         Return None in the same cases as `current`.
         """
-        content = self._look(row)
+        content = self._compared(row)
         return content.readable if isinstance(content, Torn) else content
 
-    def _look(self, row: IndexRow) -> IndexRow | Torn | None:
+    def _compared(self, row: IndexRow) -> IndexRow | Torn | None:
         try:
             status = filesystem.status_or_none(f"{self._root}/{row['path']}")
         except OSError as error:

@@ -273,7 +273,7 @@ class _Restoration:
 
     def preview(self, engine: Engine) -> _Plan:
         """Return the changes that `apply` would make, without making them. Raises SessionNotFound as `apply` does."""
-        snapshot = engine.look(self.session_id, lambda _: True)
+        snapshot = engine.snapshot(self.session_id, lambda _: True)
         if snapshot is None:
             self._new_header("")
             return _Plan(self.content.entries)

@@ -34,7 +34,7 @@ def fork(
     check_text("user_id", user_id)
     target = str(uuid4()) if new_id is None else new_id
     check_id(target)
-    snapshot = engine.look(session_id, lambda row: user_id is None or row.get("user_id") == user_id)
+    snapshot = engine.snapshot(session_id, lambda row: user_id is None or row.get("user_id") == user_id)
     if snapshot is None:
         raise SessionNotFound(f"There is no session {session_id!r} to fork.", session_id=session_id)
     with DocumentFile(snapshot.path) as file:

@@ -191,7 +191,9 @@ class StorageDocuments(StorageWriting):
         wanted = last
         while True:
             part = Part(wanted, of="item", entries_only=True)
-            snapshot = self._engine.look(session_id, lambda row: user_id is None or row.get("user_id") == user_id, part)
+            snapshot = self._engine.snapshot(
+                session_id, lambda row: user_id is None or row.get("user_id") == user_id, part
+            )
             entries = [] if snapshot is None else snapshot.entries
             found = items_in(entries, last, source)
             if wanted is None or len(found) == last or len(items_in(entries, None)) < wanted:

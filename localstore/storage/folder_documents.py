@@ -47,8 +47,8 @@ class FolderDocuments:
     def _create(self, header: Entry, entries: list[Entry]) -> IndexRow:
         return self._engine.create(header, entries, self._storage._suffix)
 
-    def look(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
-        return self._engine.look(session_id, matches, Part(last_runs))
+    def snapshot(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
+        return self._engine.snapshot(session_id, matches, Part(last_runs))
 
     def look_at_run(self, session_id: str, run_id: str) -> Snapshot | None:  # noqa: ARG002
         return None

@@ -119,7 +119,7 @@ class FolderSide:
 
     def _read(self, session_id: str) -> Form | None:
         for _ in range(_ATTEMPTS):
-            snapshot = self._engine.look(session_id, lambda _: True)
+            snapshot = self._engine.snapshot(session_id, lambda _: True)
             if snapshot is None:
                 return None
             if not snapshot.fingerprint:

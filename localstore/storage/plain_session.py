@@ -34,7 +34,7 @@ def read_plain(
     'agent'
     """
     if isinstance(storage, Storage):
-        snapshot = storage._engine.look(session_id, lambda _: True, Part(last_runs, most=most_runs))
+        snapshot = storage._engine.snapshot(session_id, lambda _: True, Part(last_runs, most=most_runs))
     else:
         session = storage.read(session_id, last_runs=last_runs)
         snapshot = None if session is None else session._base

@@ -40,7 +40,7 @@ class StorageReading(StorageListing):
         check_id(session_id)
         check_text("user_id", user_id)
         check_limit(last_runs, "last_runs")
-        snapshot = self._engine.look(
+        snapshot = self._engine.snapshot(
             session_id, lambda row: user_id is None or row.get("user_id") == user_id, Part(last_runs)
         )
         if snapshot is None:

@@ -98,7 +98,7 @@ class Documents(Protocol):
         """
         ...
 
-    def look(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
+    def snapshot(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
         """Return a session, or None if there is none or if `matches` is false for its row.
 
         `last_runs` is the number of newest runs, with the entries after the first of them; None returns all entries.

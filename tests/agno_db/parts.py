@@ -39,7 +39,7 @@ def opened(folder: Path, **options: Any) -> LocalDb:
 
 def stored(db: LocalDb, session_id: str = "s1") -> dict[str, Any]:
     """Return the document of a session."""
-    snapshot = db._documents.look(session_id, lambda _: True, None)
+    snapshot = db._documents.snapshot(session_id, lambda _: True, None)
     assert snapshot is not None
     return {**snapshot.header, "history": snapshot.entries}
 

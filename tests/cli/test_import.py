@@ -127,7 +127,7 @@ def test_a_terminal_shows_the_conversation_without_what_else_the_source_has(
     """Each message was followed by dozens of lines with ids and token counts of the other program."""
     invoke("import", "claude-code", source, "--store", target)
     transcript = import_module("localstore_cli.transcript").Transcript
-    session = JsonStorage(target)._engine.look(SESSION, lambda _: True)
+    session = JsonStorage(target)._engine.snapshot(SESSION, lambda _: True)
     assert session is not None
     entry = {**session.entries[0], "imported": [{"type": "system"}]}
     shown = {

@@ -191,7 +191,7 @@ class Sessions:
             runs = parse_ready(content.runs)
         else:
             fingerprint = cached.fingerprint
-            snapshot = self._documents.look(session_id, matches, None)
+            snapshot = self._documents.snapshot(session_id, matches, None)
             if snapshot is None:
                 return None
             header = snapshot.header
@@ -218,7 +218,7 @@ class Sessions:
             fingerprint = cached.fingerprint
             interactions = list(cached.interactions.values())
             content = SessionContent(cached.ready_runs, cached.state, interactions, cached.updated_at)
-        snapshot = self._documents.look(session_id, matches, 0)
+        snapshot = self._documents.snapshot(session_id, matches, 0)
         if snapshot is None or snapshot.fingerprint != fingerprint:
             return None
         with cached.lock:
@@ -246,7 +246,7 @@ class Sessions:
                 yield info.session_id
 
     def _is_of_mode(self, session_id: str, is_first: bool) -> bool:
-        snapshot = self._documents.look(session_id, lambda _: True, 0)
+        snapshot = self._documents.snapshot(session_id, lambda _: True, 0)
         return snapshot is not None and (snapshot.header.get(MODE) == FIRST_WORKFLOWS) is is_first
 
 

@@ -77,17 +77,17 @@ class Reader:
         that agno uses as history, and only the end of the document is read where that is sufficient.
         """
         if runs_limit is None:
-            return self._content(session_id, self._documents.look(session_id, matches, None), whole=True)
+            return self._content(session_id, self._documents.snapshot(session_id, matches, None), whole=True)
         count = max(0, runs_limit)
         while True:
-            snapshot = self._documents.look(session_id, matches, count)
+            snapshot = self._documents.snapshot(session_id, matches, count)
             if snapshot is None:
                 return None
             whole = len([entry for entry in snapshot.entries if entry["type"] == "run"]) < count
             try:
                 content = self._content(session_id, snapshot, whole=whole)
             except NeedsWholeDocument:
-                content = self._content(session_id, self._documents.look(session_id, matches, None), whole=True)
+                content = self._content(session_id, self._documents.snapshot(session_id, matches, None), whole=True)
                 whole = True
             if content is None:
                 return None

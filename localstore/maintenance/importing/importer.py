@@ -189,7 +189,7 @@ class FolderTarget:
         self._suffix = suffix
 
     def read(self, session_id: str) -> tuple[dict[str, Any], list[Entry]] | None:
-        snapshot = self._engine.look(session_id, lambda _: True)
+        snapshot = self._engine.snapshot(session_id, lambda _: True)
         return None if snapshot is None else (snapshot.header, snapshot.entries)
 
     def store(self, source: SourceSession) -> Change | Skipped | None:

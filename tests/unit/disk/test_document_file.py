@@ -190,7 +190,7 @@ def test_a_change_since_the_last_look_is_noticed(tmp_path: Path, layout: Layout)
         with open(path, "ab") as other:
             other.write(b" ")
         assert not file.is_unchanged()
-        file.look()
+        file.refresh_status()
         assert file.is_unchanged()
 
 

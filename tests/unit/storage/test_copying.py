@@ -157,7 +157,7 @@ def test_a_second_listing_keeps_what_the_first_one_found(storage: Storage, monke
     side = filled(storage)._copy_side()
     listed = side.listed(Filter(kind="agent", name="Trip to Linz"))
     assert side.listed(Filter(part_of=("trip",))) == []
-    monkeypatch.setattr(storage._engine, "look", None)
+    monkeypatch.setattr(storage._engine, "snapshot", None)
     (form,) = side.read(listed)
     assert isinstance(form, Form)
 

@@ -160,13 +160,13 @@ def test_two_storages_see_each_others_sessions(full: Storage) -> None:
 def _write_in_between(full: Storage, monkeypatch: pytest.MonkeyPatch, write: Callable[[str], None]) -> None:
     """While `full` lists, call `write` with the id of each row just before that is held against its file."""
     reader = full._engine.index._reader
-    look = reader._look
+    compared = reader._compared
 
-    def look_after_a_write(row: IndexRow) -> IndexRow | Torn | None:
+    def compared_after_a_write(row: IndexRow) -> IndexRow | Torn | None:
         write(row["session_id"])
-        return look(row)
+        return compared(row)
 
-    monkeypatch.setattr(reader, "_look", look_after_a_write)
+    monkeypatch.setattr(reader, "_compared", compared_after_a_write)
 
 
 def test_rows_are_in_order_when_others_write_to_all_of_them_all_the_time(
