@@ -1,7 +1,7 @@
-"""Recognise the file names that sync tools and file managers make: conflict copies, and files that are still arriving.
+"""Recognise the file names of sync tools and file managers: conflict copies, temporary files and placeholders.
 
-A name is only a hint. What makes a file a copy is its `session_id`. The name says which tool made it, and of which
-document it is a copy if its content cannot be read.
+A name is only a hint: a file is a copy if it has the `session_id` of another document. The name tells which tool made
+it and, if its content cannot be read, of which document.
 """
 
 import re
@@ -12,7 +12,7 @@ from localstore.format.document import LAYOUTS
 _DOCUMENT = rf"(?P<document>.+(?:{'|'.join(map(re.escape, LAYOUTS))}))"
 _SUFFIXES = tuple(LAYOUTS)
 _COPY_SIGNS = re.compile(r"[^a-z0-9._~-]|[._-](?:sync-)?conflict-|[A-Z]")
-"""What each name of a copy has, and hardly any name that localstore makes."""
+"""Matches a part of each name of a copy, and of hardly any name that localstore makes."""
 _CONFLICT = r"(?:[ck]onfli[ck]t|conflit|конфликт|競合|冲突|衝突|충돌)"
 _COPY_WORD = r"(?:copy|copie|copia|cópia|kopie|kopi|kopia)"
 _ORDINAL = r"(?:another |\d+(?:st|nd|rd|th) )?"
@@ -35,7 +35,7 @@ _COPIES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     )
 )
 """Tools, and what they add to the name of a document. The first pattern that fits counts."""
-_ARRIVING: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+_TEMPORARY_FILES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (tool, re.compile(rf"{pattern}\Z"))
     for tool, pattern in (
         ("Syncthing", rf"(?:\.syncthing\.|~syncthing~){_DOCUMENT}\.tmp"),
@@ -49,7 +49,7 @@ _ARRIVING: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("NFS, where a removed file is still open", r"\.nfs[0-9a-f]{16,}"),
     )
 )
-_NOT_HERE = re.compile(rf"\.{_DOCUMENT}\.icloud\Z")
+_ICLOUD_PLACEHOLDER = re.compile(rf"\.{_DOCUMENT}\.icloud\Z")
 
 
 class CopyName(NamedTuple):
@@ -74,20 +74,20 @@ def copy_name(name: str) -> CopyName | None:
     return None
 
 
-def arriving(name: str) -> str | None:
-    """Return which tool is still writing a file of this name, or None if it is no temporary file of one.
+def writing_tool(name: str) -> str | None:
+    """Return the tool whose temporary file has this name, or None. It is still writing the file.
 
-    >>> arriving(".syncthing.trip.json.tmp")
+    >>> writing_tool(".syncthing.trip.json.tmp")
     'Syncthing'
     """
-    return next((tool for tool, pattern in _ARRIVING if pattern.match(name)), None)
+    return next((tool for tool, pattern in _TEMPORARY_FILES if pattern.match(name)), None)
 
 
-def not_here(name: str) -> str | None:
-    """Return the name of the document that iCloud has replaced by a placeholder of this name, or None.
+def document_in_icloud(name: str) -> str | None:
+    """Return the name of the document for which iCloud has left a placeholder of this name, or None.
 
-    >>> not_here(".trip.json.icloud")
+    >>> document_in_icloud(".trip.json.icloud")
     'trip.json'
     """
-    match = _NOT_HERE.match(name)
+    match = _ICLOUD_PLACEHOLDER.match(name)
     return match["document"] if match else None

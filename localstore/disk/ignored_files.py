@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from localstore.disk import filesystem
-from localstore.disk.conflict_copies import arriving, not_here
+from localstore.disk.conflict_copies import document_in_icloud, writing_tool
 from localstore.disk.store_identity import MARKER
 from localstore.format.document import LAYOUTS
 
@@ -38,12 +38,12 @@ def is_unfinished(path: str) -> bool:
 
 
 def _unfinished(name: str) -> Reason | None:
-    if (document := not_here(name)) is not None:
+    if (document := document_in_icloud(name)) is not None:
         return Reason(
             f"stands in for {document}, whose content is in iCloud and not on this machine",
             "Open the file in the Finder, or get it with: brctl download",
         )
-    tool = arriving(name)
+    tool = writing_tool(name)
     if tool is None:
         return None
     return Reason(

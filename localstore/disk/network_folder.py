@@ -11,31 +11,10 @@ import sys
 _MOUNTS = "/proc/self/mountinfo"
 _SHARED = frozenset(
     (
-        *(
-            "acfs",
-            "afs",
-            "beegfs",
-            "ceph",
-            "cifs",
-            "coda",
-            "gfs2",
-            "glusterfs",
-            "gpfs",
-            "lustre",
-            "ncpfs",
-            "nfs",
-            "nfs4",
-        ),
-        *("ocfs2", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf", "vmhgfs", "fuse.ceph", "fuse.gcsfuse"),
-        *(
-            "fuse.glusterfs",
-            "fuse.goofys",
-            "fuse.juicefs",
-            "fuse.rclone",
-            "fuse.s3fs",
-            "fuse.sshfs",
-            "fuse.vmhgfs-fuse",
-        ),
+        *("acfs", "afs", "beegfs", "ceph", "cifs", "coda", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs"),
+        *("nfs4", "ocfs2", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf", "vmhgfs"),
+        *("fuse.ceph", "fuse.gcsfuse", "fuse.glusterfs", "fuse.goofys", "fuse.juicefs", "fuse.rclone", "fuse.s3fs"),
+        *("fuse.sshfs", "fuse.vmhgfs-fuse"),
     )
 )
 """The types of file systems that other machines, or the host of a virtual machine, may use at the same time."""

@@ -91,4 +91,4 @@ class Edit:
     def _count_attempt(self) -> None:
         self._attempts += 1
         if self._attempts > _ATTEMPTS:
-            raise self._engine.changed_all_the_time(self._session_id, self._engine.index.find(self._session_id))
+            raise self._engine.keeps_changing_error(self._session_id, self._engine.index.find(self._session_id))

@@ -155,7 +155,7 @@ class Engine(EngineOpening):
             except FileChanged:
                 attempts += 1
                 if attempts == _ATTEMPTS:
-                    raise self.changed_all_the_time(session_id, row) from None
+                    raise self.keeps_changing_error(session_id, row) from None
                 row = self.locate(session_id)
                 continue
             note = self.index.own_change(row["path"], watch)

@@ -143,7 +143,7 @@ class EngineOpening(EngineListing):
         self._backup.keep(path)
         self._backup.settle()
 
-    def changed_all_the_time(self, session_id: str, row: IndexRow | None) -> DocumentBroken:
+    def keeps_changing_error(self, session_id: str, row: IndexRow | None) -> DocumentBroken:
         """Return the error to raise when each attempt at a change met another program's write."""
         return DocumentBroken(
             f"Another program keeps changing the document of session {session_id!r}. Nothing was written. Close that "

@@ -25,7 +25,8 @@ from localstore.models.schema import HEADER_ORDER, KINDS, SCHEMA_VERSION, SESSIO
 Layout = JsonLayout | YamlLayout
 LAYOUTS: dict[str, Layout] = {JSON.suffix: JSON, YAML.suffix: YAML}
 ADVICE = "Nothing was changed. Fix the file in an editor, or run 'localstore check' to list every problem."
-EMPTY = "is empty", "has nothing but NUL bytes"
+_NO_BYTES, _ONLY_NUL = "is empty", "has nothing but NUL bytes"
+EMPTY_PROBLEMS = _NO_BYTES, _ONLY_NUL
 """The problems reported for a document without content."""
 EMPTY_ADVICE = (
     "If a sync tool is still bringing the file, or keeps its content elsewhere, let it finish. If nothing is to come, "
@@ -260,7 +261,7 @@ def parse_strictly(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocume
 
 def _refuse_empty(raw: bytes, path: Path | str) -> None:
     if not raw.strip(b"\0"):
-        problem = EMPTY[bool(raw)]
+        problem = _ONLY_NUL if raw else _NO_BYTES
         raise DocumentBroken(f"{path} {problem}. Nothing was changed. {EMPTY_ADVICE}", path=str(path), problem=problem)
 
 

@@ -29,9 +29,9 @@ class Torn(NamedTuple):
     """A document in which a write is in progress or was interrupted. The next write repairs it."""
 
     recorded: IndexRow
-    """The row to write to it with: that of the manifest, or one with a `problem`."""
+    """The row for a writer, who repairs the document: that of the manifest, or one with a `problem`."""
     readable: IndexRow
-    """The row of what a read returns. It must not be recorded."""
+    """The row for a listing, which counts what a read returns. It must not be recorded."""
 
 
 def read_row(
@@ -97,7 +97,7 @@ def _torn(parsed: ParsedDocument, path: str, file: DocumentFile, before: IndexRo
     if before is not None:
         return Torn(before, readable)
     problem = (
-        f"{file.path} was cut off in the middle of a write. The next write mends it, and so does "
+        f"{file.path} was cut off in the middle of a write. The next write repairs it, and so does "
         "'localstore check --repair'."
     )
     return Torn({**readable, "fingerprint": [], "problem": problem}, readable)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localstore.disk import file_names, filesystem, ignored_files, store_tree
-from localstore.disk.conflict_copies import not_here
+from localstore.disk.conflict_copies import document_in_icloud
 from localstore.disk.folder_watch import FolderWatch, stamp
 from localstore.disk.ignored_files import Reason
 from localstore.format.document import LAYOUTS
@@ -248,7 +248,7 @@ class FolderScan:
         with self._manifest.mutex:
             ignored = [item for files in self._ignored.values() for item in files.items()]
         names = {f"{file_names.stem(session_id)}{suffix}" for suffix in LAYOUTS} if ignored else ()
-        return [(path, reason) for path, reason in ignored if not_here(path.rpartition("/")[2]) in names]
+        return [(path, reason) for path, reason in ignored if document_in_icloud(path.rpartition("/")[2]) in names]
 
     def ignored_files(self) -> dict[str, Reason]:
         """Return the files that look like documents but are not read, and why. Paths are relative to the root.

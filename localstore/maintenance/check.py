@@ -18,7 +18,7 @@ from localstore.disk.document_file import ELSEWHERE, FETCH, DocumentFile
 from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format.document import EMPTY, EMPTY_ADVICE, ParsedDocument
+from localstore.format.document import EMPTY_ADVICE, EMPTY_PROBLEMS, ParsedDocument
 from localstore.format.recovery import CreationLost, RecoveredDocument, parse_without_end_marker
 from localstore.index.row import IndexRow, row_of
 from localstore.index.row_reader import rank
@@ -124,7 +124,7 @@ class Check:
             is_lost = isinstance(error, CreationLost)
             advice = "The next write to the session removes it." if is_lost else "Fix it in an editor."
             kind: Kind | None = None
-            if problem in EMPTY and not is_lost:
+            if problem in EMPTY_PROBLEMS and not is_lost:
                 advice = EMPTY_ADVICE
             elif problem == ELSEWHERE:
                 advice = FETCH

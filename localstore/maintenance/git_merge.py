@@ -1,4 +1,4 @@
-"""Merge the versions of a document that git gives to a merge driver, and mend documents with conflict markers."""
+"""Merge the versions of a document that git gives to a merge driver, and repair documents with conflict markers."""
 
 import os
 import shlex

@@ -129,7 +129,7 @@ class FolderSide:
                 if fingerprint(file.status) == snapshot.fingerprint:
                     revision = known_revision(snapshot.fingerprint)
                     return _form(snapshot.header, snapshot.entries, revision, raw, file)
-        raise self._engine.changed_all_the_time(session_id, self._engine.locate(session_id))
+        raise self._engine.keeps_changing_error(session_id, self._engine.locate(session_id))
 
     def write(self, forms: Sequence[Form]) -> Iterator[Written | LocalstoreError | PermissionError]:
         """Add what the store lacks of each session, durably, and yield what was done, or the error."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from localstore.disk.conflict_copies import arriving, copy_name, not_here
+from localstore.disk.conflict_copies import copy_name, document_in_icloud, writing_tool
 from localstore.disk.file_names import stem
 from tests.unit.disk.test_file_names import HOSTILE, ORDINARY
 
@@ -53,8 +53,8 @@ def test_a_copy_names_its_tool_and_its_original(name: str, suffix: str) -> None:
 @pytest.mark.parametrize("session_id", [*ORDINARY, *HOSTILE, "trip-2", "trip-laptop", "a.sync"])
 def test_the_name_of_a_document_is_not_that_of_a_copy(session_id: str) -> None:
     assert copy_name(f"{stem(session_id)}.json") is None
-    assert arriving(f"{stem(session_id)}.json") is None
-    assert not_here(f"{stem(session_id)}.json") is None
+    assert writing_tool(f"{stem(session_id)}.json") is None
+    assert document_in_icloud(f"{stem(session_id)}.json") is None
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ ARRIVING = {
 
 @pytest.mark.parametrize("name", ARRIVING)
 def test_the_temporary_file_of_a_tool_is_recognised(name: str) -> None:
-    assert arriving(name) == ARRIVING[name]
+    assert writing_tool(name) == ARRIVING[name]
 
 
 @pytest.mark.parametrize("name", [".trip.json.0123456789ab.tmp", "trip.json", ".trip.json.icloud", ".trip.swp", "part"])
 def test_other_files_are_not_taken_for_temporary_ones(name: str) -> None:
-    assert arriving(name) is None
+    assert writing_tool(name) is None
 
 
 def test_the_placeholder_of_icloud_names_the_document() -> None:
-    assert not_here(".trip.json.icloud") == "trip.json"
-    assert not_here("trip.json.icloud") is None
+    assert document_in_icloud(".trip.json.icloud") == "trip.json"
+    assert document_in_icloud("trip.json.icloud") is None
