@@ -1,4 +1,4 @@
-"""A session state whose values have the types of a pydantic class, and values that do not keep their type."""
+"""The session state of an agent with a `state_model`, and a search for values that change their type when stored."""
 
 from __future__ import annotations
 

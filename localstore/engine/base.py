@@ -29,7 +29,7 @@ _PAUSE = 0.002
 
 
 class EngineBase:
-    """What every part of an engine uses. See `Engine`."""
+    """Opens a store, and finds the document of a session. The base of `Engine`."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class EngineBase:
 
 
 def _is_back(path: str) -> bool:
-    """Return whether there is a file at a path again, within a moment."""
+    """Wait a moment for a file at this path. Return whether there is one."""
     deadline = time.monotonic() + _ABSENCE
     while not filesystem.exists(path):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Which sessions were written without a sync, to be synced together; see `storage.bulk`."""
+"""Remember the sessions that are written without a sync, to sync them together; see `storage.bulk`."""
 
 from contextvars import ContextVar, Token
 
@@ -13,7 +13,8 @@ class Batch:
         self._owner = owner
         self._token: Token[tuple[Batch, ...]] | None = None
         self.sessions: dict[str, list[int] | None] = {}
-        """The sessions in the order of their first write. A new one has the fingerprint of its synced document."""
+        """The sessions in the order of their first write: the fingerprint with which a new document was synced, or None
+        for an older one."""
 
     def begin(self) -> None:
         """Make this the batch of its owner."""

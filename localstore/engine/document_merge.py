@@ -80,7 +80,7 @@ def merge_documents(
     conflicts = {one.run_id: one for one in merged.differences if marks_conflicts and one.run_id is not None}
     layout, texts = ours.layout, _Texts(ours, theirs, base)
     head = _kept_head(merged.header, ours, theirs, base)
-    rewritten = [layout.assemble(one.head, []) for one in (ours, theirs) if head is None]
+    rewritten = [] if head is not None else [layout.assemble(one.head, []) for one in (ours, theirs)]
     parts = [layout.head(order_header(merged.header)) if head is None else head]
     heads = [(one.head, one.header) for one in (ours, theirs)]
     loses_comments = layout.keeps_comments and _loses_comments(

@@ -63,10 +63,10 @@ class Engine(EngineOpening):
     ) -> IndexRow:
         """Write the document of a new session and return its row. `raw` has its bytes if they are made already.
 
-        Its bytes are synced before it gets its name. The name is not, in a relaxed engine or in a batch: after a power
-        cut, the session may be missing. In a relaxed engine, those of a JSON document with at most one entry are not
-        synced either. Of several entries, a power cut could leave some, and YAML that was cut off may parse, and look
-        like the work of a person.
+        The bytes are synced before the file gets its name, and the name after that, with two exceptions. In a relaxed
+        engine and in a batch, the name is not synced: after a power cut, the session may be missing. In a relaxed
+        engine, the bytes of a JSON document with at most one entry are not synced. Those of several entries are,
+        because a power cut could leave some of the entries, and those of YAML, which may parse although it was cut off.
 
         The caller must hold the session's lock and have checked that the session has no document. `suffix` is `.json`
         or `.yaml`. Raises DocumentBroken if a file or link is in the way of the new document, and ConcurrentChange if
@@ -197,9 +197,9 @@ class Engine(EngineOpening):
             self.manifest.remove_all()
 
     def keep_run(self, error: DocumentBroken, session_id: str, entry: dict[str, Any]) -> DocumentBroken:
-        """Save a run that could not be written to the rescue folder, and return the error to raise instead of `error`.
+        """Save a run whose document could not be written in the rescue folder. Return the error to raise for `error`.
 
-        The returned error has the same facts and names the rescue file, also in `rescued`.
+        It has the attributes of `error`, and names the rescue file in its text and in `rescued`.
         """
         path = (error.path or "").removeprefix(f"{self.root}/")
         content = {"entry": entry}

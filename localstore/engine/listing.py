@@ -40,7 +40,7 @@ class EngineListing(EngineReading):
     ) -> list[IndexRow]:
         """Return the rows that match the filter, ordered by activity; see `SessionIndex.rows`.
 
-        With `counted`, each has what is counted over its runs. A document that seems broken may be one that is being
+        With `counted`, each row has an overview of its runs. A document that seems broken may be one that is being
         written. It is read again under its session's lock before its row gets a `problem`.
         """
         rows: list[IndexRow] = []
@@ -57,7 +57,7 @@ class EngineListing(EngineReading):
         return [self.index.with_overview(row) for row in rows] if counted else rows
 
     def leading(self, where: Filter, sort: "SortKey", limit: int, *, newest_first: bool) -> list[IndexRow]:
-        """Return rows that match the filter, each with what is counted over its runs, by descending activity.
+        """Return rows that match the filter, each with an overview of its runs, newest activity first.
 
         The first `limit` ones in the order of `sort` are among them; see `SessionIndex.leading`.
         """

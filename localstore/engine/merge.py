@@ -160,7 +160,7 @@ class _Merge:
         """Return the merged form of an entry, or None if it is removed."""
         if ours is not None and theirs is not None:
             return self._form(key, ours, theirs, base)
-        # A version knows of an id when it was last removed, if ever, and whether it is there. The greater pair counts.
+        # For each version: when the id was last removed ("" for never), and whether it has the entry. The later counts.
         removed = [one.last(key[1]) if key[0] in _IDS else "" for one in self._removals]
         here, there = (removed[0], ours is not None), (removed[1], theirs is not None)
         before = (removed[2], base is not None)
@@ -344,9 +344,9 @@ class _Newest:
 
 
 def _is_contained(form: Entry, winner: Entry, base: Entry | None) -> bool:
-    """Return whether a form of a run has nothing that `winner`, which continues it, lacks.
+    """Return whether `winner`, which continues the run `form`, has everything that is in `form`.
 
-    Without a base, that is so. With one, it is not if the form is no growth of the base: then somebody edited it.
+    Without a base, return True. With a base that `form` does not continue, return False: somebody edited the run.
     """
     if base is None:
         return True

@@ -10,10 +10,10 @@ from localstore.format.values import json_equal
 
 
 def write_merged(root: str, document: Transaction, merged: Merged, reason: str) -> None:
-    """Write a merged session, of which the document was "ours", to the document. All else keeps its exact bytes.
+    """Write the result of a merge to the document that was "ours" in it. What is unchanged keeps its exact bytes.
 
-    What the document loses is first kept in the rescue folder: the forms of entries one by one, and if it is something
-    in the header or the state, the whole document. `reason` is that of these files.
+    What the document loses is first kept in the rescue folder: entries one by one, or the whole document if something
+    in the header or the state is lost. `reason` is the reason that these files give.
 
     Raises DocumentBroken if a rewrite would drop or round a value, LayoutMismatch, ConcurrentChange and OSError.
     """
@@ -61,7 +61,7 @@ def refuse_invalid(before: Version, merged: Merged, name: str) -> None:
 
 
 def rewrite_of(parsed: ParsedDocument, merged: Merged) -> Rewrite | None:
-    """Return the changes that make a document the merged session of which it was "ours"; None if there are none."""
+    """Return the changes to a document that was "ours" in a merge, so that it has the result; None if it has it."""
     header = None if json_equal(merged.header, parsed.header) else merged.header
     positions = {key: number for number, key in enumerate(keyed(parsed.entries))}
     replaced: dict[int, Entry | None] = dict.fromkeys(parsed.starts)
@@ -88,7 +88,7 @@ def rewrite_of(parsed: ParsedDocument, merged: Merged) -> Rewrite | None:
 
 
 def lost_entries(ours: Version, merged: Merged) -> list[Entry]:
-    """Return the entries of "ours" that the merged session has not, or in another form that replaces them."""
+    """Return the entries of "ours" that the merged session lacks, or has in the form of "theirs"."""
     replaced = [one.ours for one in merged.differences if one.taken == "theirs" and one.run_id is not None]
     return [*merged.taken_out(ours), *(entry for entry in replaced if entry is not None)]
 
@@ -99,7 +99,7 @@ def loses_more(merged: Merged) -> bool:
 
 
 def _lost(parsed: ParsedDocument, merged: Merged) -> list[dict[str, object]]:
-    """Return what the document has and the merged session has not, as the contents of rescue files."""
+    """Return what the document would lose, as the contents of rescue files."""
     contents: list[dict[str, object]] = [
         {"entry": entry} for entry in lost_entries(Version(parsed.header, parsed.entries), merged)
     ]

@@ -47,11 +47,11 @@ class Recent(NamedTuple):
 
 
 class ConcurrentChange(Exception):
-    """Another program wrote to the file during a change. Read the file again and make what is still missing."""
+    """Raised if another program wrote to the file during a change. Read the file again, and repeat the change."""
 
 
 class OpenDocument:
-    """What a transaction reads and writes. See `Transaction`."""
+    """Reads an open document, and writes bytes to it. The base of `Transaction`."""
 
     def __init__(self, root: str, row: IndexRow, marks: WriteMarks, *, durable: bool, keep: Keep | None = None) -> None:
         self._root = root

@@ -21,7 +21,7 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _LastWrite:
-    """What a write showed of a document.
+    """What is known of a document after a write.
 
     `recent` maps the ids of the newest runs to their positions; None if they were not read. `steps` is the id and the
     number of steps of the last run if the write added a step to it; otherwise None.

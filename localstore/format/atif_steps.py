@@ -1,7 +1,7 @@
 """Messages as steps of ATIF (Agent Trajectory Interchange Format, version 1.8), and back.
 
-ATIF has no field for some of what a message holds. Where the way back does not lead to the same message, the step or
-the result has it whole, in `extra.localstore.message`.
+ATIF has no fields for some parts of a message. A step or a result from which the same message cannot be made again
+contains the whole message, in `extra.localstore.message`.
 """
 
 from typing import Any, Literal
@@ -96,7 +96,7 @@ def own_values(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_message(value: dict[str, Any], back: Message, message: Message) -> dict[str, Any]:
-    """Return `value`, with the whole message if the way back leads to another one."""
+    """Return `value`. If `back`, the message made from it, differs from `message`, it contains the whole message."""
     if orjson.dumps(back) == orjson.dumps(message):
         return value
     return {**value, "extra": {OWN: {"message": message}}}

@@ -1,4 +1,4 @@
-"""The chat messages in the items of other frameworks, for those who show, search and export them.
+"""Find the chat messages in the items of other frameworks, to show, search and export them.
 
 A message is recognised by its shape: Chat Completions, items of OpenAI's Responses API, content blocks of Anthropic,
 Amazon Bedrock and Google, the parts of Pydantic AI, and what a checkpoint of LangGraph adds to a list of messages. What

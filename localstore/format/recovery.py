@@ -2,8 +2,8 @@
 
 If a process was killed during a write, its mark says exactly how to undo or complete that write. After a power cut, the
 document is recovered entry by entry: every entry that can be parsed is kept, and all other bytes are returned, so that
-the caller can set them aside. The document is not cut after the entries that follow each other without a gap: the disk
-may reorder writes, so a complete entry can come after a torn one.
+the caller can set them aside. Entries after a gap are kept too: the disk may reorder writes, so a complete entry can
+come after a torn one.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Replaces secrets in the text of a document by marks such as `[redacted email]`.
 
 The secrets are found by rules: those for keys, tokens, passwords and addresses in `SECRETS`, or regular expressions of
-the caller. What makes a document one is never replaced: the names of its fields, types, roles, times, and ids.
+the caller. The structure of a document is never replaced: the names of its fields, types, roles, times, and ids.
 """
 
 import re
@@ -140,13 +140,13 @@ class Redaction:
     """Secrets of one kind at one place of a document."""
 
     place: str
-    """Where, such as `name` or `history[2].messages[0].content`. Keys that are redacted are shown as they become."""
+    """Where, such as `name` or `history[2].messages[0].content`. A redacted key is shown with its mark."""
     rule: str
     """The kind, such as `email`. It is `pattern` for a regular expression of the caller."""
     count: int
     """How many."""
     excerpt: str
-    """The text around the first one, which is redacted. Of an id that stays as it is, the mark alone."""
+    """The redacted text around the first one. For an id that stays as it is, only the mark."""
     is_id: bool = False
     """Whether it is an id, which connects sessions, runs and users, and stays as it is."""
 

@@ -1,4 +1,4 @@
-"""What an append that a power cut interrupted leaves where the document ended: the old end, new bytes, or a mixture."""
+"""Recognise an append that a power cut interrupted: it leaves the old end of the document, new bytes, or a mixture."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Count the runs of a document by day. Rows have months alone, so that their size does not grow with each day."""
+"""Count the runs of a document by day. Rows count by month, so that they do not grow with each day."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from localstore.models.times import utc_time
 
 
 def known_day(row: IndexRow) -> str:
-    """Return the day of all runs of a session, as far as its row tells; "" if they may be of several days.
+    """Return the day on which all runs of a session were made, or "" if its row does not show that it is one day.
 
     The runs of a session that began and was last active on one day are taken to be of this day.
     """

@@ -1,4 +1,4 @@
-"""The question to the tables of rows for what was used on each day, as far as rows tell it; see `known_day`."""
+"""Add up usage by day in SQL, for the sessions whose rows show the day; see `daily_usage.known_day`."""
 
 import sqlite3
 from collections.abc import Collection
@@ -34,8 +34,8 @@ def tally_of_days(
 ) -> Tally | None:
     """Add up the usage of the selected sessions by day, without some sessions.
 
-    It leaves out and names sessions whose days their rows do not tell. Return None where `tally` does, or if these are
-    very many.
+    Sessions whose rows do not show the day are left out, and `left_out` names them. Return None if there are very many
+    of them, or in the cases in which `row_queries.tally` returns None.
     """
     asked = conditions_of_tally(connection, where, without, latest)
     if asked is None:

@@ -1,4 +1,4 @@
-"""Count what a session's runs are about: question, status, tokens, seconds, ratings. Nothing here touches a file."""
+"""Summarise the runs of a session: question, status, tokens, seconds, ratings. Nothing here touches a file."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ _Numbers = tuple[int, int, int, int]
 
 
 class Overview(TypedDict, total=False):
-    """What a row knows of a session's runs. Keys without a value are absent, but `usage` is always there.
+    """The summary of a session's runs in its row. Keys without a value are absent, but `usage` is always there.
 
     `question` is the first question on one line. `status` is that of the last run. `usage` maps the month (`YYYY-MM` in
     UTC, or "") and the model (or "") of runs to their numbers: runs, failed runs, tokens in, out and from the cache,
@@ -152,7 +152,7 @@ def _numbers(run: Mapping[str, Any]) -> _Numbers:
 
 
 def _countable(value: Any) -> int:
-    """Return a number that a document has, or 0 if it is none, is negative or is too large to be a count."""
+    """Return a number in a document, or 0 if the value is not a whole number, negative or too large to be a count."""
     return value if type(value) is int and 0 <= value <= _MOST else 0
 
 

@@ -178,14 +178,14 @@ def _note_entry(row: IndexRow, entry: dict[str, Any], offset: int, *, is_new: bo
     changed = {name: offset for name in SESSION_KEYS if entry.get(name) is not None}
     if changed:
         row["offsets"] = {**row.get("offsets", {}), **changed}
-    waiting = row.get("unfinished_offsets", {})
+    unfinished = row.get("unfinished_offsets", {})
     if entry["type"] == "run" and entry.get("status") == "unfinished":
         row["unfinished"] = True
-        row["unfinished_offsets"] = {**waiting, entry["run_id"]: offset}
+        row["unfinished_offsets"] = {**unfinished, entry["run_id"]: offset}
     else:
         row.pop("unfinished", None)
-        if waiting and waiting.get(entry.get("run_id", "")) == offset:
-            row["unfinished_offsets"] = {run_id: at for run_id, at in waiting.items() if at != offset}
+        if unfinished and unfinished.get(entry.get("run_id", "")) == offset:
+            row["unfinished_offsets"] = {run_id: at for run_id, at in unfinished.items() if at != offset}
             if not row["unfinished_offsets"]:
                 del row["unfinished_offsets"]
 
@@ -251,7 +251,10 @@ def contains(row: IndexRow, text: str) -> bool:
 
 
 def due(row: IndexRow, latest: str) -> str | None:
-    """Return when `activity` of a row may have another result, because a time in the future has come; else None."""
+    """Return the time from which on `activity` of a row may differ, or None if it stays the same.
+
+    It may differ once a time in the row that is in the future now has come.
+    """
     if row["updated_at"] <= latest:
         return None
     changed = utc_time_of_ns(row["fingerprint"][1]) if row["fingerprint"] else ""
@@ -277,7 +280,7 @@ def matches_file(row: IndexRow, status: os.stat_result) -> bool:
 
 
 def revision_of(fingerprint: Sequence[int]) -> str:
-    """Return the revision of a session whose row has this fingerprint: another text whenever its content is another."""
+    """Return the revision of a session whose row has this fingerprint: a text that changes with its content."""
     return "-".join(map(str, fingerprint))
 
 
@@ -322,7 +325,7 @@ _LEAST_KEYS = len(IndexRow.__required_keys__)
 
 def _are_valid(row: dict[str, Any]) -> bool:
     """Return whether the optional keys of a row are valid."""
-    tags, offsets, waiting = row.get("tags", ()), row.get("offsets"), row.get("unfinished_offsets")
+    tags, offsets, unfinished = row.get("tags", ()), row.get("offsets"), row.get("unfinished_offsets")
     return (
         "problem" not in row  # never written to the manifest
         and type(row.get("entity_id", "")) is str
@@ -334,7 +337,10 @@ def _are_valid(row: dict[str, Any]) -> bool:
         and ("overview" not in row or is_overview(row["overview"]))
         and (not tags or (type(tags) is list and all(type(tag) is str for tag in tags)))
         and (offsets is None or (type(offsets) is dict and all(type(offset) is int for offset in offsets.values())))
-        and (waiting is None or (type(waiting) is dict and all(type(offset) is int for offset in waiting.values())))
+        and (
+            unfinished is None
+            or (type(unfinished) is dict and all(type(offset) is int for offset in unfinished.values()))
+        )
     )
 
 

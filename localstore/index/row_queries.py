@@ -1,4 +1,4 @@
-"""Questions to the tables of rows."""
+"""Queries on the tables of rows: each function asks one question."""
 
 import json
 import re

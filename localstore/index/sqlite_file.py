@@ -1,8 +1,8 @@
-"""A SQLite file in `.localstore`: opens it, replaces a damaged one, and stands in for it in memory.
+"""Opens a SQLite file in `.localstore`, replaces a damaged one, and keeps its tables in memory if it cannot be used.
 
 Everything in such a file is derived from the documents. It is therefore removed and made again when it is damaged or in
-another format, and kept in memory when it cannot be had: in a read-only store, on a full disk, on a file system that
-other machines use, or when another process holds it for too long.
+another format. Its tables are kept in memory when it cannot be used: in a read-only store, on a full disk, on a file
+system that other machines use, or when another process holds it for too long.
 """
 
 import contextlib
@@ -57,8 +57,8 @@ _files: "weakref.WeakSet[SqliteFile]" = weakref.WeakSet()
 def _before_fork() -> None:
     """Wait until no other thread is inside SQLite, whose own locks no child process could ever get.
 
-    Then close the connections. A child would inherit what SQLite knows of them, and take the locks of its own ones for
-    taken. Another process could then take itself for the last one, and remove the log that the child writes to.
+    Then close the connections. In the child, SQLite would still have its notes on them, and would not lock the file for
+    new connections. Another process could then believe that it is the last one, and remove the log that the child uses.
     """
     global _held
     for _ in range(_MOST_WAITS):

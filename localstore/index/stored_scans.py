@@ -1,4 +1,4 @@
-"""What scans and sweeps of any process found, as it is stored in the index."""
+"""Store in the index what scans and sweeps found, for other processes, and read what they stored."""
 
 import contextlib
 from collections.abc import Mapping

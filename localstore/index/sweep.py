@@ -59,7 +59,7 @@ class Sweep:
         self._due = end + max(1.0, _SHARE * (end - now))
 
     def run(self, min_age: int) -> None:
-        """Do it now. Leave out documents that were modified less than `min_age` ns ago."""
+        """Compare all rows with their documents, except documents that were modified less than `min_age` ns ago."""
         changed = [row for page in self._manifest.in_pages() for row in self._changed_rows(page, min_age)]
         if changed:
             self._manifest.refresh()

@@ -72,8 +72,8 @@ Piece = str | ToolCall | Reply
 class Model(Protocol):
     """A language model that an agent can call. Its `id` is stored as the `model` of each run.
 
-    The name of its class is stored as `answered_by`, because no server knows such an id. A model that asks a server
-    with the Chat Completions API sets its attribute `answered_by` to None.
+    The name of its class, or its attribute `answered_by` if it has one, is stored as `answered_by`. It is None for a
+    model that asks a server with the Chat Completions API: no server knows the id of any other model.
 
     A model may have `redacted`, which returns a text without the secrets that the model knows. It is applied to errors
     of tools, which may repeat a key.
@@ -100,7 +100,7 @@ def redacted(model: Model, text: str) -> str:
 
 
 def answered_by(model: Model) -> str | None:
-    """Return what answers: None for a server with the Chat Completions API, `function`, or the name of a class."""
+    """Return what to store as `answered_by`: None for a Chat Completions server, `function`, or the name of a class."""
     value: str | None = getattr(model, "answered_by", type(model).__name__)
     return value
 
@@ -124,9 +124,7 @@ async def astream(model: Model, messages: Sequence[Message], options: Options) -
             async for piece in pieces:
                 yield piece
         finally:
-            if hasattr(
-                pieces, "aclose"
-            ):  # an async generator, which the event loop would otherwise close at some later time
+            if hasattr(pieces, "aclose"):  # else the event loop would close an async generator at some later time
                 await pieces.aclose()
     else:
         for piece in _pieces(await model.arespond(messages, options)):

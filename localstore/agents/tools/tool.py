@@ -219,7 +219,7 @@ def tools_by_name(tools: Iterable[Callable[..., Any] | Tool]) -> dict[str, Tool]
 
 
 def annotated_callable(function: Callable[..., Any]) -> Any:
-    """Return what has the annotations: the function inside a partial, a class, or `__call__` of a callable object."""
+    """Return the object with the annotations: the function in a partial, a class, or the `__call__` of an object."""
     while isinstance(function, functools.partial):
         function = function.func
     return function if inspect.isroutine(function) or inspect.isclass(function) else type(function).__call__
