@@ -27,7 +27,7 @@ class Edit:
     other exception ends the loop and propagates. After too many attempts, entering raises DocumentBroken.
     """
 
-    def __init__(self, engine: EngineOpening, session_id: str, *, names_copies: bool = True) -> None:
+    def __init__(self, engine: EngineOpening, session_id: str, *, names_copies: bool) -> None:
         self._engine = engine
         self._names_copies = names_copies
         self._session_id = session_id

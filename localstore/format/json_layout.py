@@ -100,9 +100,9 @@ class JsonLayout:
         """Parse the bytes that `head` returns, as a document with an empty history. Raises ParseError."""
         return parse(head + b"]}")
 
-    def parse_entry(self, entry: bytes, line: int = 1) -> Any:
-        """Parse the bytes of one entry, whose first line is line number `line` of its file. Raises ParseError."""
-        return parse(entry, line)
+    def parse_entry(self, entry: bytes) -> Any:
+        """Parse the bytes of one entry. Raises ParseError, whose line counts from the start of the entry."""
+        return parse(entry)
 
     def parse(self, raw: bytes) -> Any:
         """Parse a whole document in any formatting. Raises ParseError."""
@@ -157,8 +157,8 @@ def find_last_lines(raw: bytes, mark: bytes, count: int) -> list[int]:
     return starts[::-1]
 
 
-def parse(raw: bytes, line: int = 1) -> Any:
-    """Parse JSON text whose first line is line number `line` of its file. Raises ParseError."""
+def parse(raw: bytes) -> Any:
+    """Parse JSON text. Raises ParseError."""
     try:
         value = orjson.loads(raw.removeprefix(b"\xef\xbb\xbf"))
         if raw.count(b"[") + raw.count(b"{") > _DEEP:
@@ -173,8 +173,8 @@ def parse(raw: bytes, line: int = 1) -> Any:
         except UnicodeDecodeError as decoding:
             before = raw[: decoding.start]
             column = decoding.start - before.rfind(b"\n")
-            raise ParseError("this is not UTF-8 text", line + before.count(b"\n"), column) from None
-        raise ParseError(problem, line + error.lineno - 1, error.colno) from None
+            raise ParseError("this is not UTF-8 text", before.count(b"\n") + 1, column) from None
+        raise ParseError(problem, error.lineno, error.colno) from None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

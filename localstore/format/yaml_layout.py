@@ -99,11 +99,11 @@ class YamlLayout:
         """Parse the bytes that `head` returns, as a document with an empty history. Raises ParseError."""
         return _load(head)
 
-    def parse_entry(self, entry: bytes, line: int = 1) -> Any:
-        """Parse the bytes of one entry, whose first line is line number `line` of its file. Raises ParseError."""
-        items = _load(entry, first_line=line)
+    def parse_entry(self, entry: bytes) -> Any:
+        """Parse the bytes of one entry. Raises ParseError, whose line counts from the start of the entry."""
+        items = _load(entry)
         if not isinstance(items, list) or len(items) != 1:
-            raise ParseError("this is not one entry", line)
+            raise ParseError("this is not one entry", 1)
         return items[0]
 
     def parse(self, raw: bytes) -> Any:
@@ -122,10 +122,10 @@ class YamlLayout:
         return _load(raw, strict=strict, by_pyyaml=True)
 
 
-def _load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bool = False) -> Any:
+def _load(raw: bytes, *, strict: bool = False, by_pyyaml: bool = False) -> Any:
     from localstore.format.yaml_reader import load
 
-    return load(raw, strict=strict, first_line=first_line, by_pyyaml=by_pyyaml)
+    return load(raw, strict=strict, by_pyyaml=by_pyyaml)
 
 
 LAYOUT = YamlLayout()

@@ -74,7 +74,7 @@ def _length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bool = False) -> Any:
+def load(raw: bytes, *, strict: bool = False, by_pyyaml: bool = False) -> Any:
     """Return the value of the single document in `raw`, UTF-8 text with or without a byte order mark.
 
     Raises ParseError if `raw` is not exactly one valid document.
@@ -86,28 +86,27 @@ def load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bo
         raw: The bytes of the document.
         strict: Also refuse integers beyond 64 bits and decimals with more digits than 64 bits hold: a rewrite or
             another program would round them.
-        first_line: The number (from 1) of the line of the file at which `raw` begins.
         by_pyyaml: Use PyYAML's YAML 1.1 rules: `1e3` and `089` are text, and anchors and aliases are allowed. The
             result contains the same object for an anchor and its aliases.
     """
-    _check(raw, first_line)
+    _check(raw)
     import yaml  # loaded late, so that `import localstore` stays light
 
     try:
         largest = _EXPANSION + _EXPANSION_FACTOR * len(raw)
-        return _build(yaml.CSafeLoader(raw), strict, first_line, largest, by_pyyaml=by_pyyaml)
+        return _build(yaml.CSafeLoader(raw), strict, largest, by_pyyaml=by_pyyaml)
     except yaml.MarkedYAMLError as error:
         problem = ", ".join(part for part in (error.context, error.problem) if part)
         mark = error.problem_mark or error.context_mark
         text = raw.decode("utf-8")
-        end = _position(text, len(text), first_line)  # at the end of the text, the C parser counts one line too many
-        raise ParseError(problem, *(min((mark.line + first_line, mark.column + 1), end) if mark else ())) from None
+        end = _position(text, len(text))  # at the end of the text, the C parser counts one line too many
+        raise ParseError(problem, *(min((mark.line + 1, mark.column + 1), end) if mark else ())) from None
     except yaml.YAMLError as error:  # the C parser's reader, which names no line
         text = raw.decode("utf-8")
         match = _UNREADABLE.search(text)
         if match is None:
             raise ParseError(f"not readable as YAML: {error}") from None
-        raise ParseError(f"unreadable {_name(match[0])}", *_position(text, match.start(), first_line)) from None
+        raise ParseError(f"unreadable {_name(match[0])}", *_position(text, match.start())) from None
 
 
 def first_comment(raw: bytes) -> tuple[int, int] | None:
@@ -127,41 +126,41 @@ def first_comment(raw: bytes) -> tuple[int, int] | None:
         end = token.end_mark.index
         comment = before.find("#")
         if comment >= 0:
-            return _position(text, start - len(before) + comment, 1)
+            return _position(text, start - len(before) + comment)
         if isinstance(token, yaml.ScalarToken) and token.style in ("|", ">"):
             header = text[start:end].partition("\n")[0]
             if "#" in header:
-                return _position(text, start + header.index("#"), 1)
+                return _position(text, start + header.index("#"))
     return None
 
 
-def _check(raw: bytes, first_line: int) -> None:
+def _check(raw: bytes) -> None:
     """Raise ParseError for text that the C parser would misread, or would take too long to parse."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8")
-        raise ParseError("not UTF-8", *_position(before, len(before), first_line)) from None
+        raise ParseError("not UTF-8", *_position(before, len(before))) from None
     if not text.isascii() and (match := _ODD_BREAK.search(text)):
         char = match[0]
         problem = f'{_name(char)} is a line break in YAML 1.1 only; write it as "\\u{ord(char):04x}" in double quotes'
-        raise ParseError(problem, *_position(text, match.start(), first_line))
+        raise ParseError(problem, *_position(text, match.start()))
     # A quick search first, because the expression would try every line.
     if "%TAG" in text and (match := _TAG_DIRECTIVE.search(text.replace("\r", "\n"))):
-        raise ParseError("%TAG directives are not allowed", *_position(text, match.start(), first_line))
+        raise ParseError("%TAG directives are not allowed", *_position(text, match.start()))
 
 
 def _name(char: str) -> str:
     return f"character U+{ord(char):04X}"
 
 
-def _position(text: str, position: int, first_line: int) -> tuple[int, int]:
-    """Return line (from `first_line`) and column (from 1). CRLF is one line break, a byte order mark is no column."""
+def _position(text: str, position: int) -> tuple[int, int]:
+    """Return line and column, from 1. CRLF is one line break, and a byte order mark is no column."""
     before = text[:position].removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    return before.count("\n") + first_line, len(before) - before.rfind("\n")
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
-def _build(parser: Any, strict: bool, first_line: int, largest: int, *, by_pyyaml: bool) -> Any:
+def _build(parser: Any, strict: bool, largest: int, *, by_pyyaml: bool) -> Any:
     """Return the value built from the events of one document. Raises ParseError for what the rules do not allow.
 
     `largest` is the largest size in bytes of a document with aliases.
@@ -177,14 +176,14 @@ def _build(parser: Any, strict: bool, first_line: int, largest: int, *, by_pyyam
 
     def refuse(problem: str) -> NoReturn:
         mark = event.start_mark
-        raise ParseError(problem, mark.line + first_line, mark.column + 1)
+        raise ParseError(problem, mark.line + 1, mark.column + 1)
 
     plain = _plain_by_pyyaml if by_pyyaml else _plain
     next_event = parser.get_event
     next_event()  # the start of the stream
     event: Any = next_event()
     if type(event) is StreamEndEvent:
-        raise ParseError("there is no document", first_line, 1)
+        raise ParseError("there is no document", 1, 1)
 
     root: list[Any] = []
     around: list[Any] = []  # the containers that contain the current one, outermost first

@@ -42,7 +42,7 @@ def unused_key(key: str, used: Any) -> str:
     return key
 
 
-def run_up(raw: Any, where: Place, conversation: Conversation, position: str, since: str | None = None) -> Document:
+def run_up(raw: Any, where: Place, conversation: Conversation, position: str) -> Document:
     """Return a run of the session as an entry of the history. Does not change `raw`.
 
     Args:
@@ -51,11 +51,10 @@ def run_up(raw: Any, where: Place, conversation: Conversation, position: str, si
         conversation: The state after the earlier runs. It is updated with this run.
         position: A text that is unique in the session. A run without an id, or with a repeated one, gets an id derived
             from it.
-        since: The start time to use if neither the run nor its messages have a time.
 
     Raises CannotUpgrade if the run is invalid.
     """
-    run = _run_up(raw, where, conversation, position, since)
+    run = _run_up(raw, where, conversation, position, None)
     if run.get("instructions") == conversation.instructions:
         run.pop("instructions", None)
     else:
@@ -79,6 +78,7 @@ def _generated_id(conversation: Conversation, position: str) -> str:
 
 
 def _run_up(raw: Any, where: Place, conversation: Conversation, position: str, since: str | None) -> Document:
+    """Return a run, or a run inside it. `since` is the start time to use if neither it nor its messages have one."""
     rest, where, moved = _unwrapped_run(mapping(raw, where, "a run"), where)
     place = moved.get("messages", (*where, "messages"))
     messages = own_messages(rest.pop("messages", None), place, conversation)

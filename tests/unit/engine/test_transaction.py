@@ -493,9 +493,9 @@ def test_a_rewrite_parses_each_entry_once(storage: Storage, monkeypatch: pytest.
     parsed = []
     parse_entry = layout.parse_entry
 
-    def counted(self: object, piece: bytes, line: int = 1) -> object:
+    def counted(self: object, piece: bytes) -> object:
         parsed.append(piece)
-        return parse_entry(self, piece, line)  # type: ignore[arg-type]
+        return parse_entry(self, piece)  # type: ignore[arg-type]
 
     monkeypatch.setattr(layout, "parse_entry", counted)
     storage.rate("s1", "r7", "good")

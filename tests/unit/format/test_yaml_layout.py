@@ -84,7 +84,7 @@ def test_an_entry_ends_at_the_next_line_in_column_0_or_at_nul(end: bytes) -> Non
 @pytest.mark.parametrize("raw", [b"- a: 1\n- b: 2\n", b"a: 1\n", b"- [\n", b""])
 def test_bytes_that_are_not_exactly_one_entry_are_refused(raw: bytes) -> None:
     with pytest.raises(ParseError):
-        YAML.parse_entry(raw, 7)
+        YAML.parse_entry(raw)
 
 
 def test_numbers_that_a_rewrite_would_round_are_refused() -> None:
