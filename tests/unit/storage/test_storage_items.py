@@ -28,7 +28,7 @@ def test_the_last_items_cost_the_same_however_many_were_removed(storage: Storage
     storage.replace_items("s1", [])
     storage.append_items("s1", [Item(number, session_state={"city": "Linz"}) for number in range(3)])
     path = storage.path("s1")
-    assert path.stat().st_size > 100_000
+    assert path.stat().st_size > 20_000  # more than is read
     disk.forget()
     assert [item.data for item in storage.items("s1", 2)] == [1, 2]
     assert disk.size("read", path.name) <= 16 * 1024
