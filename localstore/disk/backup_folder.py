@@ -21,8 +21,8 @@ from typing import Any
 
 import orjson
 
-from localstore.disk import durable_files, filesystem, store_tree
-from localstore.disk.rescue_folder import is_old, timestamp
+from localstore.disk import durable_files, filesystem, store_tree, temporary_files
+from localstore.disk.rescue_folder import timestamp
 from localstore.disk.store_identity import make_folders
 from localstore.errors import BackupNotFound
 from localstore.format.document import LAYOUTS
@@ -158,7 +158,7 @@ class Backup:
 
     @staticmethod
     def _remove_folder_if_empty(folder: str) -> None:
-        durable_files.remove_temporaries(folder)  # no other process writes here
+        temporary_files.remove(folder)  # no other process writes here
         filesystem.remove_folder_if_empty(folder)
 
     def _note(self, **more: bool) -> None:
@@ -213,7 +213,7 @@ def tidy(root: str, *, old: bool) -> None:
     """Remove backups without documents. With `old`, young ones stay: a writer that upgrades a document may be creating
     one now. The caller must hold the migration lock."""
     for backup, about in _all(root):
-        if old and not is_old(filesystem.system.status(backup.folder)):
+        if old and not temporary_files.is_old(filesystem.system.status(backup.folder)):
             continue
         if about.get("undoing") is not True and not backup.has_documents():
             backup.remove_if_empty()
@@ -314,6 +314,6 @@ def _files(top: str) -> Iterator[tuple[str, os.stat_result]]:
         elif (
             entry.is_file(follow_symlinks=False)
             and path.endswith(tuple(LAYOUTS))
-            and durable_files.temporary_for(entry.name) is None
+            and temporary_files.final_name(entry.name) is None
         ):
             yield path, filesystem.system.status(path)

@@ -8,20 +8,15 @@ read, it goes back to its place, and FileChanged is raised.
 import contextlib
 import errno
 import os
-import re
 import stat
 import time
-import zlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-from localstore.disk import file_names, filesystem
+from localstore.disk import filesystem, temporary_files
 from localstore.disk.folder_watch import FolderWatch, watched
 
-TEMPORARY_SUFFIX = ".tmp"
-_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{6}([0-9a-f]{6})\.tmp\Z", re.DOTALL)
-_LONGEST_FINAL_NAME = file_names.LONGEST - len("..0123456789ab.tmp")
 _COPY_SIZE = 1 << 20
 """How many bytes are copied at a time."""
 _PATIENCE = 1.0
@@ -41,12 +36,12 @@ def write_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True)
     the old bytes. Only for files that nobody else writes; see `replace_file` and `create_file`. Raises OSError.
     """
     path = str(path)
-    temporary = _temporary(path)
+    temporary = temporary_files.new_path(path)
     _write_temporary(temporary, path, parts)
     try:
         filesystem.system.replace(temporary, path)
     except BaseException as error:
-        _discard(temporary)
+        temporary_files.discard(temporary)
         filesystem.set_filename(error, path)
         raise
     if settle:
@@ -63,7 +58,7 @@ def replace_file(
     FileChanged if another program saved or removed the file in the meantime. Raises OSError; if the disk fails after
     the exchange, the new file may be in place nevertheless.
     """
-    temporary = _temporary(path, old)
+    temporary = temporary_files.new_path(path, old)
     new = _write_temporary(temporary, path, parts, watch)
     _put_in_place(temporary, path, new, old, watch)
     if settle:
@@ -84,7 +79,7 @@ def create_file(
     Without `sync`, its bytes are not synced: after a power cut, the file may have its name and other bytes.
     """
     path = str(path)
-    temporary = _temporary(path)
+    temporary = temporary_files.new_path(path)
     new = _write_temporary(temporary, path, parts, watch, sync=sync)
     _put_in_place(temporary, path, new, None, watch)
     if settle:
@@ -121,7 +116,7 @@ def _write_temporary(
         finally:
             filesystem.system.close(fd)
     except BaseException as error:
-        _discard(temporary)
+        temporary_files.discard(temporary)
         filesystem.set_filename(error, path)
         raise
 
@@ -173,7 +168,7 @@ def _withdraw(temporary: str, path: str, new: os.stat_result, superseded: os.sta
     if there is None:
         return
     if is_same(there, new) or (superseded is not None and is_same(there, superseded)):
-        _discard(temporary)
+        temporary_files.discard(temporary)
         return
     try:
         filesystem.system.exchange(temporary, path)
@@ -250,55 +245,6 @@ def _rename_to_new(source: str, target: str) -> None:
         filesystem.system.replace(source, target)
 
 
-def _discard(temporary: str) -> None:
-    with contextlib.suppress(OSError):
-        filesystem.system.unlink(temporary)
-
-
-def _temporary(path: str, old: os.stat_result | None = None) -> str:
-    """Return a new name for a temporary file that is to get the name `path`, in the same folder.
-
-    If it is to be exchanged with a file of status `old`, its last digits say so; see `is_superseded`.
-    """
-    folder, name = os.path.split(path)
-    digits = os.urandom(3).hex() + (os.urandom(3).hex() if old is None else _digits(old))
-    return os.path.join(folder, f".{file_names.fit(name, _LONGEST_FINAL_NAME)}.{digits}{TEMPORARY_SUFFIX}")
-
-
-def _digits(status: os.stat_result) -> str:
-    return f"{zlib.crc32(repr((status.st_ino, status.st_size, status.st_mtime_ns)).encode()) & 0xFFFFFF:06x}"
-
-
-def temporary_for(name: str) -> str | None:
-    """Return the name that a temporary file was to get, or None if this is not the name of a temporary file.
-
-    A name that is too long to add to was shortened by `file_names.fit`.
-    """
-    match = _TEMPORARY.match(name)
-    return match[1] if match else None
-
-
-def is_superseded(name: str, status: os.stat_result) -> bool:
-    """Return whether a temporary file of this name and status is an old file that a new one has replaced.
-
-    A process that is killed between the exchange and the removal leaves it. Everything in it was replaced on purpose.
-    """
-    match = _TEMPORARY.match(name)
-    return match is not None and match[2] == _digits(status)
-
-
-def remove_temporaries(folder: str, became: Collection[str] = ()) -> None:
-    """Remove the temporary files that killed writers left in a folder; with `became`, only those for these names.
-
-    The caller must ensure that no process is writing there. Raises OSError.
-    """
-    names = {file_names.fit(name, _LONGEST_FINAL_NAME) for name in became}
-    for entry in filesystem.system.entries(folder):
-        name = temporary_for(entry.name)
-        if name is not None and (not names or name in names) and entry.is_file(follow_symlinks=False):
-            filesystem.system.unlink(entry.path)
-
-
 def move_file(
     source: str, target: str, watch: FolderWatch | None = None, *, settle: bool = True, sync: bool = True
 ) -> None:
@@ -361,12 +307,12 @@ def link_or_copy(source: str, target: str) -> None:
     A file named `target` is replaced. The bytes of a copy are durable; the name is durable once the caller has synced
     the folder of `target`. Raises OSError.
     """
-    temporary = _temporary(target)
+    temporary = temporary_files.new_path(target)
     try:
         _link_or_copy(source, temporary)
         filesystem.system.replace(temporary, target)
     finally:
-        _discard(temporary)  # renaming one link of a file over another does nothing
+        temporary_files.discard(temporary)  # renaming one link of a file over another does nothing
 
 
 def restore_file(source: str, target: str, old: os.stat_result | None) -> os.stat_result:
@@ -375,12 +321,12 @@ def restore_file(source: str, target: str, old: os.stat_result | None) -> os.sta
     Return the new status, as `replace_file` does. Raises FileChanged if another program has saved or removed the target
     in the meantime, FileExistsError if `old` is None and there is one, OSError.
     """
-    temporary = _temporary(target, old)
+    temporary = temporary_files.new_path(target, old)
     try:
         _link_or_copy(source, temporary)
         new = filesystem.system.status(temporary)
     except BaseException:
-        _discard(temporary)
+        temporary_files.discard(temporary)
         raise
     _put_in_place(temporary, target, new, old)
     return new
@@ -423,7 +369,7 @@ def remove_unchanged(path: str, old: os.stat_result, *, settle: bool = True, wat
     Without `settle` the caller has to sync the folder. `watch` is a watch of the folder. Raises FileChanged if another
     program saved or removed the file in the meantime, OSError.
     """
-    aside = _temporary(path, old)
+    aside = temporary_files.new_path(path, old)
     try:
         with _Writers(path) as writers:
             if not _is_unchanged(path, old):
@@ -441,7 +387,7 @@ def remove_unchanged(path: str, old: os.stat_result, *, settle: bool = True, wat
         filesystem.set_filename(error, path)
         there = filesystem.status_or_none(aside)
         if there is not None and is_same(there, old) and not isinstance(error, FileChanged):
-            _discard(aside)
+            temporary_files.discard(aside)
         elif there is not None:
             with contextlib.suppress(FileExistsError):  # a later save has the name, and `localstore check` finds this
                 _rename_to_new(aside, path)

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from localstore.disk import durable_files, file_names, filesystem, store_tree
+from localstore.disk import durable_files, file_names, filesystem, store_tree, temporary_files
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.store_identity import make_folders
 from localstore.errors import LocalstoreError
@@ -31,13 +31,6 @@ _LONGEST_NAME = 150
 
 COMMENTS = "comments that a rewrite cannot keep"
 """The reason for keeping a whole document although all of its entries stay in place."""
-_YOUNG = 60
-"""For how many seconds after its last change a temporary file may belong to an active writer."""
-
-
-def is_old(status: os.stat_result) -> bool:
-    """Return whether a temporary file is too old to belong to an active writer."""
-    return time.time() - status.st_mtime > _YOUNG
 
 
 def set_aside(root: str, document: str, session_id: str, reason: str, content: dict[str, Any]) -> Path:
@@ -55,12 +48,12 @@ def set_aside(root: str, document: str, session_id: str, reason: str, content: d
     return folder / name
 
 
-def move_aside(root: str, path: str, became: str) -> Path:
-    """Move a temporary file, which was to get the name `became`, to the rescue folder. Raises OSError.
+def move_aside(root: str, path: str, final_name: str) -> Path:
+    """Move a temporary file, which would have been renamed to `final_name`, to the rescue folder. Raises OSError.
 
-    The new name contains `became` and the time of the move. The file is renamed, never copied.
+    The new name contains `final_name` and the time of the move. The file is renamed, never copied.
     """
-    source, target = store_tree.full_path(root, path), _place_for(root, became, "part")
+    source, target = store_tree.full_path(root, path), _place_for(root, final_name, "part")
     if os.name == "posix" and stat.S_IMODE(filesystem.system.status(source).st_mode) != filesystem.FILE_MODE:
         filesystem.system.set_mode(source, filesystem.FILE_MODE)
     durable_files.move_file(source, str(target))
@@ -226,7 +219,7 @@ def _files(root: str) -> Iterator[str]:
     """Yield the paths of all files in the folder, except temporary ones, which a process may be writing."""
     try:
         for entry in filesystem.system.entries(str(Path(root) / FOLDER)):
-            if entry.is_file(follow_symlinks=False) and not durable_files.temporary_for(entry.name):
+            if entry.is_file(follow_symlinks=False) and not temporary_files.final_name(entry.name):
                 yield entry.path
     except FileNotFoundError:
         return

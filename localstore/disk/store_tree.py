@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import orjson
 
-from localstore.disk import durable_files, file_names, filesystem, store_place
+from localstore.disk import durable_files, file_names, filesystem, store_place, temporary_files
 from localstore.disk.ignore_files import GIT_IGNORE, GIT_RULES
 from localstore.disk.ignored_files import is_text
 from localstore.disk.store_identity import MARKER, make_folders
@@ -245,7 +245,7 @@ def remove_marker(root: Path) -> bool:
     if any(True for _ in all_documents(folder)):
         return False
     for month in folders(folder):
-        durable_files.remove_temporaries(f"{folder}/{month}")
+        temporary_files.remove(f"{folder}/{month}")
         filesystem.remove_folder_if_empty(f"{folder}/{month}")
     filesystem.remove_folder_if_empty(f"{folder}/{SESSIONS}")
     if is_store(root):  # otherwise a session of agno may have this name
@@ -261,9 +261,9 @@ def remove_marker(root: Path) -> bool:
         if os.path.isfile(full) and is_ours(full.read_bytes()):
             durable_files.remove_file(full)
     if os.path.isdir(f"{folder}/schemas"):
-        durable_files.remove_temporaries(f"{folder}/schemas", (_SCHEMA,))
+        temporary_files.remove(f"{folder}/schemas", (_SCHEMA,))
         filesystem.remove_folder_if_empty(f"{folder}/schemas")
-    durable_files.remove_temporaries(folder, (MARKER, OLD_MANIFEST, GIT_IGNORE))
+    temporary_files.remove(folder, (MARKER, OLD_MANIFEST, GIT_IGNORE))
     return True
 
 
@@ -272,7 +272,7 @@ def remove_local_files(root: Path) -> None:
     private = root / ".localstore"
     if not private.is_dir() or private.is_symlink():
         return
-    durable_files.remove_temporaries(str(private), (".gitignore", "manifest.jsonl", "place.json"))
+    temporary_files.remove(str(private), (".gitignore", "manifest.jsonl", "place.json"))
     for name in (SEARCH_FILE, INDEX_FILE):
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from localstore.disk import backup_folder, durable_files, file_names, rescue_folder, store_tree
+from localstore.disk import backup_folder, file_names, rescue_folder, store_tree, temporary_files
 from localstore.disk.conflict_copies import copy_name
 from localstore.disk.document_file import ELSEWHERE, FETCH, DocumentFile
 from localstore.disk.store_tree import Opened
@@ -288,13 +288,13 @@ class Check:
         for path in self.tree.leftovers:
             with contextlib.suppress(FileNotFoundError):
                 status = os.lstat(self._full(path))
-                superseded = durable_files.is_superseded(os.path.basename(path), status)
-                while (superseded or not rescue_folder.is_old(status)) and time.monotonic() < deadline:
+                superseded = temporary_files.is_superseded(os.path.basename(path), status)
+                while (superseded or not temporary_files.is_old(status)) and time.monotonic() < deadline:
                     time.sleep(0.01)
                     status = os.lstat(self._full(path))
                 if superseded:
                     yield self._report.error(path, SUPERSEDED, "Delete it.", kind="leftover")
-                elif rescue_folder.is_old(status):
+                elif temporary_files.is_old(status):
                     advice = f"Move it to {rescue_folder.FOLDER} with: localstore check --repair"
                     yield self._report.error(path, problem, advice, kind="leftover")
                 else:

@@ -12,7 +12,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from localstore.disk import durable_files, filesystem, rescue_folder, store_place, store_tree
+from localstore.disk import durable_files, filesystem, rescue_folder, store_place, store_tree, temporary_files
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.store_tree import Opened
@@ -29,7 +29,7 @@ from localstore.maintenance.merge_copies import MergedSession, merge_copies
 from localstore.maintenance.tree_checks import MOST_MODES
 
 CONFLICT = "both sides of a merge conflict"
-"""The reason that a rescue file gives for a document whose conflict was mended."""
+"""The reason that a rescue file gives for a document whose conflict was resolved."""
 _ROUNDS = 5
 """The most times the store is checked, since a repaired problem may have hidden another one."""
 _RESCUE = rescue_folder.FOLDER.as_posix()
@@ -303,7 +303,7 @@ class Repairer:
         session is unknown, only the age counts.
         """
         folder, _, name = path.rpartition("/")
-        final_name = durable_files.temporary_for(name)
+        final_name = temporary_files.final_name(name)
         if final_name is None:
             return
         self._manifest.refresh()
@@ -316,9 +316,9 @@ class Repairer:
                 if session_id is not None:
                     stack.enter_context(self._locks.session(session_id, self._timeout))
             status = filesystem.system.status(self._full(path))
-            if durable_files.is_superseded(name, status):
+            if temporary_files.is_superseded(name, status):
                 durable_files.remove_file(self._full(path))
-            elif rescue_folder.is_old(status):
+            elif temporary_files.is_old(status):
                 rescue_folder.move_aside(self._root, path, final_name)
 
     def merge_copies(self, session_id: str) -> list[MergedSession]:

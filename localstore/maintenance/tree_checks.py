@@ -7,9 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from localstore.disk import backup_folder, ignored_files, rescue_folder, store_tree, trash_folder
+from localstore.disk import backup_folder, ignored_files, rescue_folder, store_tree, temporary_files, trash_folder
 from localstore.disk.document_file import IRREGULAR
-from localstore.disk.durable_files import temporary_for
 from localstore.disk.filesystem import FILE_MODE, FOLDER_MODE, is_private
 from localstore.format.document import LAYOUTS
 from localstore.maintenance.finding import Finding, Reporter
@@ -94,7 +93,7 @@ class TreeCheck:
             return
         for entry in entries:
             path = f"{folder}/{entry.name}".removeprefix("/")
-            if temporary_for(entry.name) and entry.is_file(follow_symlinks=False):
+            if temporary_files.final_name(entry.name) and entry.is_file(follow_symlinks=False):
                 self.leftovers.append(path)
             elif entry.is_dir(follow_symlinks=False):
                 # Hidden folders among the months belong to other programs.

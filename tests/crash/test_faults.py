@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from localstore import Filter, Item, JsonStorage, LocalstoreError, Message, Run, Session, Step, YamlStorage
-from localstore.disk import durable_files, filesystem
+from localstore.disk import filesystem, temporary_files
 from localstore.maintenance.repair import repair
 from localstore.maintenance.rescue import rescued, restore
 from localstore.maintenance.trash import put_back, throw_away, trashed
@@ -705,7 +705,7 @@ def documents(root: Path) -> dict[str, oracle.Document]:
 
 def _left_by(system: FaultySystem) -> bool:
     """Whether removing the temporary file is itself what failed."""
-    return system.happened and system.trace[system.fail_at - 1].endswith(durable_files.TEMPORARY_SUFFIX)
+    return system.happened and system.trace[system.fail_at - 1].endswith(temporary_files.SUFFIX)
 
 
 def _assert_acknowledged(

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from localstore.disk import backup_folder, durable_files, filesystem, rescue_folder, store_tree
+from localstore.disk import backup_folder, durable_files, filesystem, rescue_folder, store_tree, temporary_files
 from localstore.disk.backup_folder import Backup
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.durable_files import FileChanged
@@ -58,7 +58,7 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
         paths = sorted(backup.paths(), key=lambda path: path == MARKER)
         # An undo that was killed may have left temporary files, which no check would find there.
         if flat := {path for path in paths if not path.startswith(f"{store_tree.SESSIONS}/")}:
-            durable_files.remove_temporaries(str(root), flat)
+            temporary_files.remove(str(root), flat)
         for number, path in enumerate(paths, 1):
             try:
                 restorer.restore(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localstore.disk import durable_files, filesystem
+from localstore.disk import durable_files, filesystem, temporary_files
 from tests.unit.watched_disk import Call, WatchedDisk
 
 OLD, NEW = b"old bytes", b"new bytes" * 100
@@ -95,22 +95,6 @@ def test_a_file_is_not_moved_over_another_one(tmp_path: Path, file: Path) -> Non
     assert (file.read_bytes(), target.read_bytes()) == (OLD, NEW)
 
 
-def test_only_names_of_temporary_files_give_the_name_they_were_to_get() -> None:
-    assert durable_files.temporary_for(".s1.json.0123456789ab.tmp") == "s1.json"
-    for name in ("s1.json", ".s1.json.tmp", ".editor.tmp", ".s1.json.0123456789AB.tmp", "s1.json.0123456789ab.tmp"):
-        assert durable_files.temporary_for(name) is None
-
-
-def test_only_temporary_files_for_the_given_names_are_removed(tmp_path: Path, file: Path) -> None:
-    for name in (".a.0123456789ab.tmp", ".b.0123456789ab.tmp", ".editor.tmp"):
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / ".c.0123456789ab.tmp").mkdir()
-    durable_files.remove_temporaries(str(tmp_path), ["a"])
-    assert sorted(os.listdir(tmp_path)) == [".b.0123456789ab.tmp", ".c.0123456789ab.tmp", ".editor.tmp", "file"]
-    durable_files.remove_temporaries(str(tmp_path))
-    assert sorted(os.listdir(tmp_path)) == [".c.0123456789ab.tmp", ".editor.tmp", "file"]
-
-
 def test_a_link_replaces_the_file_with_its_name(tmp_path: Path, file: Path) -> None:
     target = tmp_path / "second"
     target.write_bytes(NEW)
@@ -133,10 +117,10 @@ def test_an_old_document_that_was_replaced_is_told_from_what_was_never_stored(
     (left,) = [path for path in tmp_path.iterdir() if path != file]
     assert left.read_bytes() == OLD
     assert removed == [str(left)]
-    assert durable_files.is_superseded(left.name, left.lstat())
+    assert temporary_files.is_superseded(left.name, left.lstat())
     left.write_bytes(b"saved by an editor")
-    assert not durable_files.is_superseded(left.name, left.lstat())
-    assert not durable_files.is_superseded(file.name, file.lstat())
+    assert not temporary_files.is_superseded(left.name, left.lstat())
+    assert not temporary_files.is_superseded(file.name, file.lstat())
 
 
 @pytest.mark.parametrize("existed", [True, False])
@@ -176,8 +160,8 @@ def test_a_later_save_stays_in_place_and_the_earlier_one_under_a_hidden_name(
     assert file.read_bytes() == b"second save"
     (left,) = [path for path in file.parent.iterdir() if path != file]
     assert left.read_bytes() == b"first save"
-    assert durable_files.temporary_for(left.name) == file.name
-    assert not durable_files.is_superseded(left.name, left.lstat())
+    assert temporary_files.final_name(left.name) == file.name
+    assert not temporary_files.is_superseded(left.name, left.lstat())
 
 
 def test_a_removed_file_that_was_saved_goes_back_to_its_place(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
