@@ -1,8 +1,8 @@
-"""Whole files: written, moved, linked and removed, so that a crash leaves the old state or the new one.
+"""Write, move, link and remove whole files, so that a crash leaves the old state or the new one.
 
-People and other programs save files without taking a lock. A file that they may save is therefore never replaced or
-removed at once: its name is exchanged, and what then has the other name is looked at. If it is not the file that was
-read, it goes back to its place, and FileChanged is raised.
+People and other programs save files without taking a lock. A file that they may save is therefore not replaced or
+removed in one step: it is first renamed, and then compared with the file that was read. If another program has saved it
+in between, it is renamed back, and FileChanged is raised.
 """
 
 import contextlib
@@ -54,9 +54,8 @@ def replace_file(
     """Replace the file at `path`, durably, if it is still the one with the status `old`; return the new status.
 
     The time of the last status change (ctime) may be later than returned. `settle` is that of `write_file`. `watch` is
-    a watch of the folder. Raises
-    FileChanged if another program saved or removed the file in the meantime. Raises OSError; if the disk fails after
-    the exchange, the new file may be in place nevertheless.
+    a watch of the folder. Raises FileChanged if another program saved or removed the file in the meantime. Raises
+    OSError; if the disk fails after the exchange, the new file may be in place nevertheless.
     """
     temporary = temporary_files.new_path(path, old)
     new = _write_temporary(temporary, path, parts, watch)
@@ -88,12 +87,12 @@ def create_file(
 
 
 def is_same(first: os.stat_result, second: os.stat_result) -> bool:
-    """Return whether these are the status of one file that nobody wrote to in between. Renames do not count."""
+    """Return whether two statuses are of one file with the same content. Renaming it makes no difference."""
     return (first.st_ino, first.st_size, first.st_mtime_ns) == (second.st_ino, second.st_size, second.st_mtime_ns)
 
 
 def _is_unchanged(path: str, old: os.stat_result) -> bool:
-    """Return whether a path leads to this file, and neither its bytes nor its names, mode or links have changed."""
+    """Return whether the file at `path` still has the status `old`, including its names, its mode and its links."""
     now = filesystem.status_or_none(path)
     return now is not None and is_same(now, old) and now.st_ctime_ns == old.st_ctime_ns
 
@@ -101,7 +100,7 @@ def _is_unchanged(path: str, old: os.stat_result) -> bool:
 def _write_temporary(
     temporary: str, path: str, parts: Iterable[bytes], watch: FolderWatch | None = None, *, sync: bool = True
 ) -> os.stat_result:
-    """Write a new file, and sync it unless `sync` is false, that is to get the name `path`, and return its status."""
+    """Write the temporary file that will be renamed to `path`, and return its status. `path` is only used in errors."""
     try:
         with watched(watch):
             fd = filesystem.system.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -183,10 +182,10 @@ def _withdraw(temporary: str, path: str, new: os.stat_result, superseded: os.sta
 
 
 class _Writers:
-    """Whether other programs have a file open for writing. Entering the context waits until none has, but not for ever.
+    """Detects programs that have a file open for writing. Entering the context waits until they close it, or a second.
 
-    They are waited for while the file is in its place: what they write to a file that was displaced nobody sees. Raises
-    FileChanged if there is no file. Where the system cannot tell, there seem to be none.
+    Enter it before the file is renamed: nobody would see what they write after that. Raises FileChanged if there is no
+    file. Where the system cannot tell who writes, it does not wait, and detects none.
     """
 
     def __init__(self, path: str) -> None:
