@@ -62,26 +62,26 @@ class Backup:
         self.root = root
         self.name = name
         self.folder = f"{root}/{FOLDER.as_posix()}/{name}"
-        self._unsettled: set[str] = set()
+        self._unsynced: set[str] = set()
 
     def place(self, path: str) -> str:
         """Return where the backup keeps the old document of a path."""
         return store_tree.full_path(self.folder, f"{_FILES}/{path}")
 
     def keep(self, path: str) -> None:
-        """Add the file at `path` as it is now. It is durable after `settle`. Raises OSError."""
+        """Add the file at `path` as it is now. It is durable after `sync`. Raises OSError."""
         place = self.place(path)
         folder = os.path.dirname(place)
-        if folder not in self._unsettled:
+        if folder not in self._unsynced:
             make_folders(self.root, folder)
-        self._unsettled.add(folder)
+        self._unsynced.add(folder)
         durable_files.link_or_copy(store_tree.full_path(self.root, path), place)
 
-    def settle(self) -> None:
+    def sync(self) -> None:
         """Make all added documents durable."""
-        for folder in sorted(self._unsettled):
+        for folder in sorted(self._unsynced):
             filesystem.sync_folder(folder)
-        self._unsettled.clear()
+        self._unsynced.clear()
 
     def holds(self, path: str, status: os.stat_result, raw: bytes | None = None) -> bool:
         """Return whether the backup of `path` equals the current file, which has this status and these bytes. Without

@@ -28,11 +28,11 @@ class FileChanged(Exception):
     """Another program saved or removed a file after it was read. What it saved is in place. Read the file again."""
 
 
-def write_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True) -> None:
+def write_file(path: Path | str, parts: Iterable[bytes], *, sync_name: bool = True) -> None:
     """Create or replace the file at `path`, durably. At any time it holds either the old bytes or the new ones.
 
     It writes and syncs a temporary file in the same folder, renames it to `path`, and syncs the folder. If it fails, no
-    temporary file is left. Without `settle` the caller has to sync the folder: until then, a power cut may bring back
+    temporary file is left. Without `sync_name`, the caller must sync the folder: until then, a power cut may bring back
     the old bytes. Only for files that nobody else writes; see `replace_file` and `create_file`. Raises OSError.
     """
     path = str(path)
@@ -44,23 +44,23 @@ def write_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True)
         temporary_files.discard(temporary)
         filesystem.set_filename(error, path)
         raise
-    if settle:
+    if sync_name:
         filesystem.sync_folder(os.path.dirname(path))
 
 
 def replace_file(
-    path: str, parts: Iterable[bytes], old: os.stat_result, *, settle: bool = True, watch: FolderWatch | None = None
+    path: str, parts: Iterable[bytes], old: os.stat_result, *, sync_name: bool = True, watch: FolderWatch | None = None
 ) -> os.stat_result:
     """Replace the file at `path`, durably, if it is still the one with the status `old`; return the new status.
 
-    The time of the last status change (ctime) may be later than returned. `settle` is that of `write_file`. `watch` is
-    a watch of the folder. Raises FileChanged if another program saved or removed the file in the meantime. Raises
+    The time of the last status change (ctime) may be later than returned. `sync_name` is that of `write_file`. `watch`
+    is a watch of the folder. Raises FileChanged if another program saved or removed the file in the meantime. Raises
     OSError; if the disk fails after the exchange, the new file may be in place nevertheless.
     """
     temporary = temporary_files.new_path(path, old)
     new = _write_temporary(temporary, path, parts, watch)
     _put_in_place(temporary, path, new, old, watch)
-    if settle:
+    if sync_name:
         filesystem.sync_folder(os.path.dirname(path))
     return new
 
@@ -69,19 +69,19 @@ def create_file(
     path: Path | str,
     parts: Iterable[bytes],
     *,
-    settle: bool = True,
-    sync: bool = True,
+    sync_name: bool = True,
+    sync_bytes: bool = True,
     watch: FolderWatch | None = None,
 ) -> os.stat_result:
     """Create a file durably and return its status, as `replace_file` does. Raises FileExistsError if there is one.
 
-    Without `sync`, its bytes are not synced: after a power cut, the file may have its name and other bytes.
+    Without `sync_bytes`, its bytes are not synced: after a power cut, the file may have its name and other bytes.
     """
     path = str(path)
     temporary = temporary_files.new_path(path)
-    new = _write_temporary(temporary, path, parts, watch, sync=sync)
+    new = _write_temporary(temporary, path, parts, watch, sync_bytes=sync_bytes)
     _put_in_place(temporary, path, new, None, watch)
-    if settle:
+    if sync_name:
         filesystem.sync_folder(os.path.dirname(path))
     return new
 
@@ -98,7 +98,7 @@ def _is_unchanged(path: str, old: os.stat_result) -> bool:
 
 
 def _write_temporary(
-    temporary: str, path: str, parts: Iterable[bytes], watch: FolderWatch | None = None, *, sync: bool = True
+    temporary: str, path: str, parts: Iterable[bytes], watch: FolderWatch | None = None, *, sync_bytes: bool = True
 ) -> os.stat_result:
     """Write the temporary file that will be renamed to `path`, and return its status. `path` is only used in errors."""
     try:
@@ -109,7 +109,7 @@ def _write_temporary(
             for part in parts:
                 filesystem.write_at(fd, part, offset)
                 offset += len(part)
-            if sync:
+            if sync_bytes:
                 filesystem.system.sync(fd)
             return filesystem.system.status_of(fd)
         finally:
@@ -245,22 +245,22 @@ def _rename_to_new(source: str, target: str) -> None:
 
 
 def move_file(
-    source: str, target: str, watch: FolderWatch | None = None, *, settle: bool = True, sync: bool = True
+    source: str, target: str, watch: FolderWatch | None = None, *, sync_name: bool = True, sync_bytes: bool = True
 ) -> None:
     """Rename a file and make its bytes and its new name durable. Raises FileExistsError if the name is taken, OSError.
 
-    `watch` is a watch of the folder of `source`, if the file goes to another one. Without `settle`, the name is not
-    durable until the caller has synced the folder of `target`, and then that of `source`. Without `sync`, the caller
-    knows that the bytes are durable.
+    `watch` is a watch of the folder of `source`, if the file goes to another one. Without `sync_name`, the name is not
+    durable until the caller has synced the folder of `target`, and then that of `source`. Without `sync_bytes`, the
+    caller knows that the bytes are durable.
 
     Where the system cannot check that in one step, the caller makes sure, by a lock or a random name, that no other
     process takes the name at the same time.
     """
-    if sync:
-        _sync_bytes(source)
+    if sync_bytes:
+        _sync_file(source)
     with watched(watch):
         _rename_to_new(source, target)
-    if not settle:
+    if not sync_name:
         return
     filesystem.sync_folder(os.path.dirname(target))
     if os.path.dirname(source) != os.path.dirname(target):
@@ -288,7 +288,7 @@ def move_unchanged(source: str, target: str, old: os.stat_result) -> None:
             raise FileChanged(source)
 
 
-def _sync_bytes(path: str) -> None:
+def _sync_file(path: str) -> None:
     fd = filesystem.system.open(path, os.O_RDWR)  # Windows syncs only what may be written to
     try:
         try:
@@ -362,11 +362,13 @@ def remove_file(path: Path | str) -> None:
     filesystem.sync_folder(os.path.dirname(str(path)))
 
 
-def remove_unchanged(path: str, old: os.stat_result, *, settle: bool = True, watch: FolderWatch | None = None) -> None:
+def remove_unchanged(
+    path: str, old: os.stat_result, *, sync_name: bool = True, watch: FolderWatch | None = None
+) -> None:
     """Remove the file at `path`, durably, if it is still the one with the status `old`.
 
-    Without `settle` the caller has to sync the folder. `watch` is a watch of the folder. Raises FileChanged if another
-    program saved or removed the file in the meantime, OSError.
+    Without `sync_name`, the caller must sync the folder. `watch` is a watch of the folder. Raises FileChanged if
+    another program saved or removed the file in the meantime, OSError.
     """
     aside = temporary_files.new_path(path, old)
     try:
@@ -391,5 +393,5 @@ def remove_unchanged(path: str, old: os.stat_result, *, settle: bool = True, wat
             with contextlib.suppress(FileExistsError):  # a later save has the name, and `localstore check` finds this
                 _rename_to_new(aside, path)
         raise
-    if settle:
+    if sync_name:
         filesystem.sync_folder(os.path.dirname(path))

@@ -365,10 +365,10 @@ def write_at(fd: int, data: bytes, offset: int) -> None:
         written += more
 
 
-def remove_folder_if_empty(path: str, *, settle: bool = True) -> None:
+def remove_folder_if_empty(path: str, *, sync_name: bool = True) -> None:
     """Remove a folder if it is empty. Anything else stays. Raises OSError.
 
-    Without `settle`, an empty folder may be back after a power cut.
+    Without `sync_name`, an empty folder may be back after a power cut.
     """
     try:
         system.remove_folder(path)
@@ -376,7 +376,7 @@ def remove_folder_if_empty(path: str, *, settle: bool = True) -> None:
         if error.errno not in _NOT_REMOVED:
             raise
         return
-    if settle:
+    if sync_name:
         sync_folder(os.path.dirname(path))
 
 

@@ -63,7 +63,7 @@ def move_aside(root: str, path: str, final_name: str) -> Path:
 def keep_copy(root: str, path: str, status: os.stat_result) -> Path:
     """Move a further document of a session, which has this status, to the rescue folder, unchanged.
 
-    If this is interrupted, the file is in its old place or in the rescue folder. Call `settle` afterwards.
+    If this is interrupted, the file is in its old place or in the rescue folder. Call `sync_moves` afterwards.
 
     Raises FileChanged if another program saved or removed it in the meantime, OSError.
     """
@@ -72,7 +72,7 @@ def keep_copy(root: str, path: str, status: os.stat_result) -> Path:
     return target
 
 
-def settle(root: str, folders: Collection[str]) -> None:
+def sync_moves(root: str, folders: Collection[str]) -> None:
     """Make it durable that files were moved from these folders, relative to the root, to the rescue folder."""
     for folder in (FOLDER.as_posix(), *sorted(folders)):
         with contextlib.suppress(FileNotFoundError):  # nothing was moved, or somebody has removed the folder since

@@ -47,7 +47,7 @@ def record(root: str) -> None:
     folder, store_id = filesystem.status_or_none(f"{root}/{_FOLDER}"), id_of(root)
     if folder is not None and store_id is not None:
         place = {"store_id": store_id, "path": root, "folder": [folder.st_dev, folder.st_ino]}
-        durable_files.write_file(f"{root}/{PLACE}", [json.dumps(place).encode(), b"\n"], settle=False)
+        durable_files.write_file(f"{root}/{PLACE}", [json.dumps(place).encode(), b"\n"], sync_name=False)
 
 
 def record_first(root: str) -> None:

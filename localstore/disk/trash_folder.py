@@ -175,7 +175,7 @@ class Intake:
             self.prepare([document])
         name = self._names[document]
         target = store_tree.full_path(self._root, f"{FOLDER}/{name}/{document}")
-        durable_files.move_file(source, target, watch, settle=False, sync=fingerprint(status) != synced)
+        durable_files.move_file(source, target, watch, sync_name=False, sync_bytes=fingerprint(status) != synced)
         del self._names[document]
         one = Trashed(name, session_id, document, _time_in(name), status.st_size, target)
         self._moved.append(one)
@@ -222,7 +222,7 @@ class Outlet:
             raise DocumentBroken(
                 f"{where} is a symbolic link, and links are not followed. Put the folder itself there.", path=where
             )
-        durable_files.move_file(one.path, store_tree.full_path(self._root, one.document), settle=False)
+        durable_files.move_file(one.path, store_tree.full_path(self._root, one.document), sync_name=False)
         self._moved.append(one)
 
 
@@ -240,7 +240,7 @@ def _remove_folders(root: str, name: str, document: str) -> bool:
     """Remove the folders of a document in the trash that are empty. Return whether that is all of them."""
     folder = f"{FOLDER}/{name}/{document}".rpartition("/")[0]
     while folder != FOLDER:
-        filesystem.remove_folder_if_empty(store_tree.full_path(root, folder), settle=False)
+        filesystem.remove_folder_if_empty(store_tree.full_path(root, folder), sync_name=False)
         folder = folder.rpartition("/")[0]
     return not filesystem.exists(store_tree.full_path(root, f"{FOLDER}/{name}"))
 

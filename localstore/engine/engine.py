@@ -86,8 +86,8 @@ class Engine(EngineOpening):
                 header,
                 entries,
                 raw,
-                durable=durable,
-                sync=self.durable or suffix == ".yaml" or len(entries) > 1,
+                sync_name=durable,
+                sync_bytes=self.durable or suffix == ".yaml" or len(entries) > 1,
                 watch=watch,
             )
         except DocumentBroken:

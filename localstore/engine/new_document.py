@@ -18,17 +18,17 @@ def create_document(
     path: str,
     header: dict[str, Any],
     entries: list[dict[str, Any]],
-    raw: bytes | None = None,
+    raw: bytes | None,
     *,
-    durable: bool = True,
-    sync: bool = True,
-    watch: FolderWatch | None = None,
+    sync_name: bool,
+    sync_bytes: bool,
+    watch: FolderWatch,
 ) -> IndexRow:
     """Write a new document and return its row. `path` is relative to `root`. `watch` is a watch of its folder.
 
     `raw` has the bytes of the document; without it, they are made of `header` and `entries`.
 
-    If `sync` is true, its bytes are durable before it gets its name. If `durable` is true, so is its name.
+    With `sync_bytes`, its bytes are durable before it gets its name. With `sync_name`, its name is durable on return.
 
     Raises DocumentBroken if a file already has this path or if its folder is a symbolic link. Raises OSError if the
     write fails.
@@ -48,13 +48,13 @@ def create_document(
     parsed = parse_document(raw, layout, target)
     make_folders(root, target.parent)
     try:
-        written = durable_files.create_file(target, [raw], settle=durable, sync=sync, watch=watch)
+        written = durable_files.create_file(target, [raw], sync_name=sync_name, sync_bytes=sync_bytes, watch=watch)
     except FileExistsError:
         raise _in_the_way(target, header["session_id"]) from None
     status = filesystem.system.status(str(target))
     if not durable_files.is_same(written, status):
         status = written  # somebody saved the file in the meantime: with this row, it is read again
-    return row_of(parsed, path, status, None if durable else boot_id())
+    return row_of(parsed, path, status, None if sync_name else boot_id())
 
 
 def _in_the_way(path: Path, session_id: str) -> DocumentBroken:

@@ -141,7 +141,7 @@ class EngineOpening(EngineListing):
         if self._backup is None or not filesystem.exists(self._backup.folder):
             self._backup = backup_folder.make(self.root, "write", finished=True)
         self._backup.keep(path)
-        self._backup.settle()
+        self._backup.sync()
 
     def keeps_changing_error(self, session_id: str, row: IndexRow | None) -> DocumentBroken:
         """Return the error to raise when each attempt at a change met another program's write."""

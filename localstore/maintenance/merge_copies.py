@@ -134,7 +134,7 @@ def merge_copies(engine: Engine, session_id: str | None = None, *, dry_run: bool
             _merge_session(engine, one, merged, moved_from, dry_run=dry_run)
     finally:
         if moved_from:
-            rescue_folder.settle(engine.root, moved_from)
+            rescue_folder.sync_moves(engine.root, moved_from)
     return merged
 
 

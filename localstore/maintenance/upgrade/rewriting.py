@@ -82,13 +82,13 @@ class _Written:
     """A document that was rewritten.
 
     `row` is the row of the new document. `source` is the path of the old document if it must be removed, or None, and
-    `old` is its status. `settled` is True once the manifest has the row and the old document is removed.
+    `old` is its status. `is_complete` is True once the manifest has the row and the old document is removed.
     """
 
     row: IndexRow
     source: str | None
     old: os.stat_result
-    settled: bool = False
+    is_complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Rewriter:
         """
         outcome = Outcome()
         kept = [path for path in paths if self._try(path, outcome, self._keep)]
-        self._backup.settle()
+        self._backup.sync()
         written: list[_Written] = []
         try:
             for path in kept:
@@ -138,8 +138,8 @@ class Rewriter:
         finally:
             for folder in {os.path.dirname(self._full(done.row["path"])) for done in written}:
                 filesystem.sync_folder(folder)
-            unsettled = [done for done in written if not done.settled]
-            self._manifest.record([done.row for done in unsettled if self._belongs_in_manifest(done)])
+            incomplete = [done for done in written if not done.is_complete]
+            self._manifest.record([done.row for done in incomplete if self._belongs_in_manifest(done)])
         outcome.documents += len(written)
         self._remove_sources(written, outcome)
         return outcome
@@ -218,7 +218,7 @@ class Rewriter:
             check_free_space(self._root, len(new.raw), self._full(path))
         if not self._backup.holds(path, old, change.raw):
             self._backup.keep(path)
-            self._backup.settle()
+            self._backup.sync()
             old = filesystem.system.status(self._full(path))  # a hard link to a file changes its ctime
             if not durable_files.is_same(old, change.status):
                 raise FileChanged(path)
@@ -229,13 +229,13 @@ class Rewriter:
         written = None
         try:
             if place.status is None:
-                written = durable_files.create_file(target, [new.raw], settle=False)
+                written = durable_files.create_file(target, [new.raw], sync_name=False)
             else:
-                durable_files.replace_file(target, [new.raw], place.status, settle=False)
+                durable_files.replace_file(target, [new.raw], place.status, sync_name=False)
             row = row_of(new, place.path, filesystem.system.status(target), None)
             done = _Written(row, None if place.path == path else path, old)
             if place.path != path and path.startswith(f"{store_tree.SESSIONS}/"):
-                self._settle(done, path)
+                self._complete(done, path)
         except BaseException:
             with contextlib.suppress(OSError, FileChanged):
                 if written is not None and filesystem.exists(self._full(path)):
@@ -282,7 +282,7 @@ class Rewriter:
             "of them another session_id, or remove it",
         )
 
-    def _settle(self, done: _Written, source: str) -> None:
+    def _complete(self, done: _Written, source: str) -> None:
         """Make the new document durable, record its row and remove the old document.
 
         Requires the session's lock: once it is released, other programs could write to the old document.
@@ -290,8 +290,8 @@ class Rewriter:
         filesystem.sync_folder(os.path.dirname(self._full(done.row["path"])))
         if self._belongs_in_manifest(done):
             self._manifest.record([done.row])
-        durable_files.remove_unchanged(self._full(source), done.old, settle=False)
-        done.settled = True
+        durable_files.remove_unchanged(self._full(source), done.old, sync_name=False)
+        done.is_complete = True
 
     def _keep_other(self, target: str, source: str) -> bool:
         """Keep the document at `target` in the backup, unless this call or an interrupted one wrote it.
@@ -301,7 +301,7 @@ class Rewriter:
         if source in self._resumed or target in self._created or self._was_kept(source):
             return False
         self._backup.keep(target)
-        self._backup.settle()
+        self._backup.sync()
         return True
 
     def _was_kept(self, source: str) -> bool:
@@ -343,11 +343,11 @@ class Rewriter:
                 continue
             source = self._full(done.source)
             folders.add(os.path.dirname(source))
-            if done.settled:
+            if done.is_complete:
                 continue
             try:
                 with self._locks.session(done.row["session_id"], self._timeout):
-                    durable_files.remove_unchanged(source, done.old, settle=False)
+                    durable_files.remove_unchanged(source, done.old, sync_name=False)
             except FileChanged:
                 if filesystem.exists(source):
                     again.append(done.source)

@@ -27,7 +27,7 @@ def kept(root: str, *paths: str, action: str = "upgrade", finished: bool = False
     backup = backup_folder.make(root, action, finished=finished)
     for path in paths:
         backup.keep(path)
-    backup.settle()
+    backup.sync()
     return backup
 
 
