@@ -22,10 +22,10 @@ from typing import Any
 import orjson
 
 from localstore.disk import durable_files, filesystem, store_tree, temporary_files
-from localstore.disk.rescue_folder import timestamp
 from localstore.disk.store_identity import make_folders
 from localstore.errors import BackupNotFound
 from localstore.format.document import LAYOUTS
+from localstore.models.times import utc_time_of_ns
 
 FOLDER = Path(".localstore") / "backups"
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}\.\d{3}Z(?:-\d+)?\Z")
@@ -182,7 +182,7 @@ def make(
 ) -> Backup:
     """Create a backup. `finished`: it can be undone at any time. `made_store`: the folder is not a store yet. `rules`
     are those of a redaction."""
-    made_at = timestamp(time.time())
+    made_at = utc_time_of_ns(time.time_ns())
     folder = Path(root) / FOLDER
     make_folders(root, folder)
     number = 1

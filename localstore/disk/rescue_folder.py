@@ -14,10 +14,9 @@ from typing import Any
 import orjson
 
 from localstore.disk import durable_files, file_names, filesystem, store_tree, temporary_files
-from localstore.disk.document_file import DocumentFile
+from localstore.disk.id_of_file import id_in_head, id_in_whole
 from localstore.disk.store_identity import make_folders
-from localstore.errors import LocalstoreError
-from localstore.format.document import LAYOUTS, LayoutMismatch
+from localstore.models.times import utc_time_of_ns
 
 FOLDER = Path(".localstore") / "rescue"
 _MOVED = re.compile(r"(.+)\.(\d{4}-\d\d-\d\dT)(\d\d)(\d\d)(\d\d\.\d{3}Z)\.[0-9a-f]{12}\.(part|copy)\Z", re.DOTALL)
@@ -98,15 +97,8 @@ def _next_moment() -> tuple[str, str]:
     """
     global _last_moment
     _last_moment = max(time.time_ns(), _last_moment + 1)
-    seconds, nanoseconds = divmod(_last_moment, 1_000_000_000)
-    milliseconds, nanoseconds = divmod(nanoseconds, 1_000_000)
-    digits = f"{nanoseconds:05x}{int.from_bytes(os.urandom(4)) >> 4:07x}"
-    return f"{timestamp(seconds).partition('.')[0]}.{milliseconds:03d}Z", digits
-
-
-def timestamp(moment: float) -> str:
-    """Return a time, in seconds since 1970, in the format of documents."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment * 1000) % 1000:03d}Z"
+    digits = f"{_last_moment % 1_000_000:05x}{int.from_bytes(os.urandom(4)) >> 4:07x}"
+    return utc_time_of_ns(_last_moment), digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,33 +165,13 @@ def _described_by_name(path: str, status: os.stat_result) -> Rescued:
     name = os.path.basename(path)
     match = _MOVED.match(name)
     if match is None:
-        return Rescued(name, None, "", "not set aside by localstore", timestamp(status.st_mtime), status.st_size, path)
+        return Rescued(
+            name, None, "", "not set aside by localstore", utc_time_of_ns(status.st_mtime_ns), status.st_size, path
+        )
     document, day, hours, minutes, seconds, ending = match.groups()
     session_id = id_in_head(path, document) or (id_in_whole(path, document) if ending == "copy" else None)
     stamp = f"{day}{hours}:{minutes}:{seconds}"
     return Rescued(name, session_id, document, _REASONS[ending], stamp, status.st_size, path)
-
-
-def id_in_head(path: str, document: str) -> str | None:
-    """Return the `session_id` in the header of a file that was to become `document`, or None if it has none."""
-    layout = LAYOUTS.get(os.path.splitext(document)[1])
-    if layout is None:
-        return None
-    with DocumentFile(path, layout=layout) as file, contextlib.suppress(LayoutMismatch):
-        session_id = file.header().get("session_id")
-        return session_id if isinstance(session_id, str) else None
-    return None
-
-
-def id_in_whole(path: str, document: str) -> str | None:
-    """Return the `session_id` in a document of any layout that is named `document`, or None if it cannot be read."""
-    layout = LAYOUTS.get(os.path.splitext(document)[1])
-    if layout is None:
-        return None
-    with contextlib.suppress(LocalstoreError), DocumentFile(path, layout=layout) as file:
-        session_id = file.parse().header["session_id"]
-        return session_id if isinstance(session_id, str) else None
-    return None
 
 
 def forget(root: str, session_ids: Collection[str]) -> None:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from localstore.disk import durable_files, filesystem, rescue_folder, store_tree
+from localstore.disk import durable_files, filesystem, store_tree
 from localstore.disk.document_file import fingerprint
 from localstore.disk.folder_watch import FolderWatch
+from localstore.disk.id_of_file import id_in_head, id_in_whole
 from localstore.disk.store_identity import make_folders
 from localstore.errors import DocumentBroken, LocalstoreError
+from localstore.models.times import utc_time_of_ns
 
 FOLDER = ".localstore/trash"
 _NAME = re.compile(r"(\d{4}-\d\d-\d\dT)(\d\d)(\d\d)(\d\d\.\d{3}Z)\.[0-9a-f]{12}\Z")
@@ -49,7 +51,7 @@ def listing(root: str) -> list[Trashed]:
 
 
 def listing_of(root: str, times: Collection[str]) -> list[Trashed]:
-    """Return the documents that were moved to the trash at these times. Raises DocumentBroken, OSError."""
+    """Return the documents that were moved to the trash at one of these times. Raises DocumentBroken, OSError."""
     names = sorted(name for name in _names(root) if _time_in(name) in times)
     return [one for name in names if (one := _described(root, name)) is not None]
 
@@ -104,23 +106,23 @@ def _document(root: str, name: str) -> str | None:
 
 def _session_id(path: str) -> str | None:
     with contextlib.suppress(LocalstoreError):
-        return rescue_folder.id_in_head(path, path) or rescue_folder.id_in_whole(path, path)
+        return id_in_head(path, path) or id_in_whole(path, path)
     return None
 
 
-class Intake:
+class TrashBatch:
     """Moves documents into the trash, in a `with` statement, with few syncs for all of them together.
 
     The caller holds the locks of their sessions until the `with` statement has ended: only then are they durably in the
     trash. If this is interrupted, each document is in its old place or in the trash. Raises DocumentBroken, OSError.
     """
 
-    def __init__(self, root: str, at: float) -> None:
-        """`at` is the time of the deletion, in seconds since 1970."""
+    def __init__(self, root: str, at: int) -> None:
+        """`at` is the time of the deletion, in ns since 1970."""
         self._root = root
         self._at = at
         self._names: dict[str, str] = {}
-        """The documents that have a folder in the trash and are not there yet: the name of the folder."""
+        """The name of the folder in the trash of each document that was not moved yet."""
         self._moved: list[Trashed] = []
 
     def __enter__(self) -> Self:
@@ -141,7 +143,7 @@ class Intake:
         """Make a folder for each of these documents, durably. Their paths are relative to the root."""
         trash = store_tree.full_path(self._root, FOLDER)
         make_folders(self._root, Path(trash))
-        stamp = rescue_folder.timestamp(self._at).replace(":", "")
+        stamp = utc_time_of_ns(self._at).replace(":", "")
         new: list[str] = []
         for document in documents:
             name = self._names[document] = f"{stamp}.{os.urandom(6).hex()}"
@@ -182,7 +184,7 @@ class Intake:
         return one
 
 
-class Outlet:
+class RestoreBatch:
     """Moves documents back to their former paths, in a `with` statement, with few syncs for all of them together.
 
     The caller holds the locks that guard these paths until the `with` statement has ended: only then are the documents

@@ -15,6 +15,7 @@ from pathlib import Path
 from localstore.disk import durable_files, filesystem, rescue_folder, store_place, store_tree, temporary_files
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile
+from localstore.disk.id_of_file import id_in_head
 from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
 from localstore.engine.open_document import ConcurrentChange
@@ -312,7 +313,7 @@ class Repairer:
                 stack.enter_context(self._locks.manifest(self._timeout))
             else:
                 session_id = self._manifest.session_at(f"{folder}/{final_name}")
-                session_id = session_id or rescue_folder.id_in_head(self._full(path), final_name)
+                session_id = session_id or id_in_head(self._full(path), final_name)
                 if session_id is not None:
                     stack.enter_context(self._locks.session(session_id, self._timeout))
             status = filesystem.system.status(self._full(path))

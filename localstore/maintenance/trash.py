@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from localstore.disk import durable_files, file_names, filesystem, rescue_folder, store_tree, trash_folder
+from localstore.disk import durable_files, file_names, filesystem, store_tree, trash_folder
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.folder_watch import FolderWatch
 from localstore.disk.store_tree import Opened
@@ -26,6 +26,7 @@ from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTim
 from localstore.format.document import LayoutMismatch, parse_document
 from localstore.format.values import json_equal
 from localstore.index.row import IndexRow
+from localstore.models.times import utc_time_of_ns
 
 _TOGETHER = 32
 """How many sessions are moved while all of their locks are held: their writers, and those of other sessions with the
@@ -43,7 +44,7 @@ def trashed(store: Opened | Path | str, *, older_than: float = 0.0) -> list[Tras
     the trash folder is a symbolic link, and OSError.
     """
     items = trash_folder.listing(str(store_tree.root_of(store)))
-    limit = rescue_folder.timestamp(max(0.0, time.time() - older_than))
+    limit = utc_time_of_ns(int(max(0.0, time.time() - older_than) * 1_000_000_000))
     return [item for item in items if not older_than or item.trashed_at <= limit]
 
 
@@ -87,7 +88,7 @@ def move_to_trash(engine: Engine, sessions: Mapping[str, list[int] | None]) -> R
 
     Their sub-sessions are moved behind them, with the same time.
     """
-    at = time.time()
+    at = int(time.time() * 1_000_000_000)
     engine.index.scan()  # finds other documents with these ids
     removal = _moved_to_trash(engine, sessions, at)
     parts = engine.index.sub_sessions(gone(sessions, removal), None)
@@ -107,7 +108,7 @@ def gone(session_ids: Iterable[str], removal: Removal) -> list[str]:
     return [one for one in session_ids if one in moved or isinstance(removal.problems.get(one), SessionNotFound)]
 
 
-def _moved_to_trash(engine: Engine, sessions: Mapping[str, list[int] | None], at: float) -> Removal:
+def _moved_to_trash(engine: Engine, sessions: Mapping[str, list[int] | None], at: int) -> Removal:
     """Move sessions to the trash; `at` is the time in their names there."""
     moved: list[Trashed] = []
     problems: dict[str, LocalstoreError | OSError] = {}
@@ -136,7 +137,7 @@ def _parts(session_ids: list[str]) -> Iterator[list[str]]:
 def _move_together(
     engine: Engine,
     sessions: Mapping[str, list[int] | None],
-    at: float,
+    at: int,
     moved: list[Trashed],
     problems: dict[str, LocalstoreError | OSError],
 ) -> None:
@@ -146,10 +147,10 @@ def _move_together(
     """
     for session_id in sessions:
         engine.load_format_of(session_id)
-    with engine.locks.sessions(sessions, engine.timeout), trash_folder.Intake(engine.root, at) as intake:
-        intake.prepare(_documents(engine, sessions))
+    with engine.locks.sessions(sessions, engine.timeout), trash_folder.TrashBatch(engine.root, at) as batch:
+        batch.prepare(_documents(engine, sessions))
         for session_id, expected in sessions.items():
-            move = partial(_move, engine, intake, expected, moved)
+            move = partial(_move, engine, batch, expected, moved)
             try:
                 if not engine.take_out_locked(session_id, move):
                     problems[session_id] = SessionNotFound(
@@ -170,7 +171,7 @@ def _documents(engine: Engine, session_ids: Iterable[str]) -> Iterator[str]:
 
 def _move(
     engine: Engine,
-    intake: trash_folder.Intake,
+    batch: trash_folder.TrashBatch,
     expected: list[int] | None,
     moved: list[Trashed],
     row: IndexRow,
@@ -187,7 +188,7 @@ def _move(
         )
     _finish_last_write(engine, row)
     synced = None if "boot" in row else row["fingerprint"]
-    moved.append(intake.move(row["path"], session_id, watch, synced=synced))
+    moved.append(batch.move(row["path"], session_id, watch, synced=synced))
 
 
 def _finish_last_write(engine: Engine, row: IndexRow) -> None:
@@ -282,14 +283,14 @@ def _restore_together(engine: Engine, items: Mapping[str, Trashed], done: Restor
                 _refuse_conflict(engine, item)
             except (LocalstoreError, OSError) as error:  # the other documents are still restored
                 done.problems[name] = error
-        with trash_folder.Outlet(engine.root) as outlet:
+        with trash_folder.RestoreBatch(engine.root) as batch:
             for name, item in items.items():
                 if name in done.problems:
                     continue
                 try:
                     if taken & {item.session_id, item.document}:
                         _refuse_conflict(engine, item)
-                    outlet.move(item)
+                    batch.move(item)
                 except (LocalstoreError, OSError) as error:
                     done.problems[name] = error
                 else:

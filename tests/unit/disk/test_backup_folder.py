@@ -124,7 +124,7 @@ def test_one_that_holds_nothing_is_removed_when_it_is_finished(root: str) -> Non
 
 def test_the_list_has_the_newest_first(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """This is also true of backups that were created within one millisecond."""
-    monkeypatch.setattr(backup_folder, "timestamp", lambda _: "2026-11-25T01:02:03.456Z")
+    monkeypatch.setattr(backup_folder, "utc_time_of_ns", lambda _: "2026-11-25T01:02:03.456Z")
     names = [kept(root, "a.json", finished=True).name for _ in range(11)]
     monkeypatch.undo()
     names.append(kept(root, "a.json", "sessions/2026-11/b.yaml").name)

@@ -20,13 +20,13 @@ def moved_in(root: str) -> tuple[trash_folder.Trashed, Path, bytes]:
     """Move the document into the trash; return it, its former path and its bytes."""
     path = JsonStorage(root).path("s1")
     raw = path.read_bytes()
-    with trash_folder.Intake(root, time.time()) as intake:
-        return intake.move(path.relative_to(root).as_posix(), "s1"), path, raw
+    with trash_folder.TrashBatch(root, time.time_ns()) as batch:
+        return batch.move(path.relative_to(root).as_posix(), "s1"), path, raw
 
 
 def move_out(root: str, one: trash_folder.Trashed) -> None:
-    with trash_folder.Outlet(root) as outlet:
-        outlet.move(one)
+    with trash_folder.RestoreBatch(root) as batch:
+        batch.move(one)
 
 
 def test_a_document_in_the_trash_keeps_its_bytes_and_is_listed(root: str) -> None:
