@@ -12,9 +12,10 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
+
+from localstore.disk import rename_flags
 
 if sys.platform != "win32":
     import fcntl
@@ -53,42 +54,12 @@ _NOT_REMOVED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errn
 """Error numbers of removing a folder that is not empty, does not exist, or is in use."""
 
 
-_EXCHANGE, _KEEP_TARGET = (2, 1) if sys.platform == "linux" else (0x2, 0x4)  # the latter are those of macOS
-_HERE = -100 if sys.platform == "linux" else -2
-"""AT_FDCWD: paths are relative to the working directory."""
-
-
-@cache
-def _rename_function() -> Callable[[int, bytes, int, bytes, int], int] | None:
-    """Return the C function that renames with flags, or None if there is none."""
-    name = {"linux": "renameat2", "darwin": "renameatx_np"}.get(sys.platform)
-    try:
-        import ctypes
-
-        function = getattr(ctypes.CDLL(None, use_errno=True), name or "")
-    except (ImportError, OSError, TypeError, AttributeError):
-        return None
-    function.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
-    return function  # type: ignore[no-any-return]
-
-
-def _rename(source: str, target: str, flags: int) -> None:
-    import ctypes
-
-    function = _rename_function()
-    if function is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), source)
-    if function(_HERE, os.fsencode(source), _HERE, os.fsencode(target), flags):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), source, None, target)
-
-
 def load_functions() -> None:
     """Load the functions of other modules that the operations below need."""
     if sys.platform == "win32":
         import filelock  # noqa: F401
     else:
-        _rename_function()
+        rename_flags.load()
 
 
 TELLS_WRITERS = sys.platform == "linux"
@@ -185,7 +156,7 @@ class System:
 
         Raises OSError with a number of `NO_RENAME_FLAGS` where the system or the file system cannot do that.
         """
-        _rename(first, second, _EXCHANGE)
+        rename_flags.exchange(first, second)
 
     if sys.platform == "win32":
 
@@ -196,7 +167,7 @@ class System:
 
         def rename_to_new(self, source: str, target: str) -> None:
             """Rename a file. Raises FileExistsError if anything has the name, else OSError as `exchange` does."""
-            _rename(source, target, _KEEP_TARGET)
+            rename_flags.rename_to_new(source, target)
 
     if sys.platform == "linux":
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from localstore import JsonStorage, LocalstoreError, YamlStorage
-from localstore.disk import filesystem
+from localstore.disk import filesystem, rename_flags
 from localstore.maintenance.trash import throw_away
 from localstore.maintenance.upgrade import convert
 from localstore.maintenance.upgrade import undo as undo_migration
@@ -293,7 +293,7 @@ def test_a_file_system_without_exchanges_is_looked_at_right_before_the_rename(
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(filesystem, "_rename", refuse)
+    monkeypatch.setattr(rename_flags, "_rename", refuse)
     synced = filesystem.System.sync
     saved = False
 
