@@ -12,6 +12,7 @@ from localstore.disk.store_identity import MARKER
 from localstore.format.document import LAYOUTS
 
 _SESSIONS = "sessions"
+_SUFFIXES = tuple(LAYOUTS)
 _LOOKS_LIKE_A_DOCUMENT = re.compile(r"(?!\.).*\.(?:json|yaml|yml)\Z", re.IGNORECASE | re.DOTALL)
 _OWN_FILES = (MARKER, "manifest.jsonl", "agno.json")
 _HEAD = 1 << 16
@@ -70,7 +71,7 @@ def reason_for(path: str, *, is_link: bool = False) -> Reason | None:
         return None
     if folder.count("/") != 1 or not folder.startswith(f"{_SESSIONS}/"):
         return _PLACE
-    if not name.endswith(tuple(LAYOUTS)):
+    if not name.endswith(_SUFFIXES):
         return _ENDING
     return None if is_text(name) else _NAME
 
@@ -78,6 +79,16 @@ def reason_for(path: str, *, is_link: bool = False) -> Reason | None:
 def is_text(name: str) -> bool:
     """Return whether a file name is valid UTF-8. Other names cannot be recorded in the manifest."""
     return name.isascii() or name.encode(errors="ignore").decode() == name
+
+
+def is_visible(name: str) -> bool:
+    """Return whether a name is not hidden, nor that of a lock file of an office program, and is valid UTF-8."""
+    return not name.startswith((".", "~$")) and is_text(name)
+
+
+def may_be_document(name: str) -> bool:
+    """Return whether the documents of a store have names like this one."""
+    return name.endswith(_SUFFIXES) and is_visible(name)
 
 
 def in_month_folder(root: str, folder: str, entries: Iterable["os.DirEntry[str]"]) -> dict[str, Reason]:

@@ -16,8 +16,9 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from localstore.disk import durable_files, file_names, filesystem, store_place, temporary_files
+from localstore.disk.agno_files import find_agno_session, is_agno_session
 from localstore.disk.ignore_files import GIT_IGNORE, GIT_RULES
-from localstore.disk.ignored_files import is_text
+from localstore.disk.ignored_files import is_visible, may_be_document
 from localstore.disk.store_identity import MARKER, make_folders
 from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, StoreNotFound
 from localstore.format.document import LAYOUTS
@@ -37,10 +38,6 @@ _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?=-)")
 _IGNORE = b"*\n"
 _MOST_SHOWN, _LONGEST_SHOWN = 5, 40
 """How many keys of a foreign marker an error shows, and how many characters of each."""
-_HEAD = 1 << 20
-"""How many bytes at both ends of a file are read to recognise it."""
-_SAYS_AN_ID = re.compile(rb"session_id\"?:\s*[\"']?")
-_AGNO_KEYS = (b"memory", b"session_data", b"agent_data", b"team_data", b"workflow_data")
 
 
 def open_store(path: Path, *, create: bool) -> Path:
@@ -236,7 +233,7 @@ def is_manifest(content: bytes) -> bool:
     return content.startswith(b'{"localstore":"manifest"')
 
 
-def remove_marker(root: Path) -> bool:
+def remove_store_files(root: Path) -> bool:
     """Turn a store without documents into an ordinary folder again. Other files stay.
 
     Return False, and change nothing, if the store has a document. No other process may use the store.
@@ -291,53 +288,6 @@ def remove_local_files(root: Path) -> None:
         filesystem.remove_folder_if_empty(str(private))
 
 
-def flat_files(root: str) -> Iterator["os.DirEntry[str]"]:
-    """Yield the entries of a folder that are named like documents, sorted. agno 1.x stores its sessions this way."""
-    try:
-        found = filesystem.system.entries(root)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for entry in sorted(found, key=lambda entry: entry.name):
-        if entry.name.endswith(tuple(LAYOUTS)) and _is_visible(entry.name):
-            yield entry
-
-
-def is_agno_session(path: str) -> bool:
-    """Return whether a file is a session of agno 1.x, judged by its beginning and its end: it has the id of its name,
-    and one of agno's keys. Raises OSError."""
-    with filesystem.open_file(path) as fd:
-        status = filesystem.system.status_of(fd)
-        if not stat.S_ISREG(status.st_mode):
-            return False
-        seen = filesystem.read_at(fd, _HEAD, 0)
-        if status.st_size > _HEAD:  # YAML has its keys in alphabetical order
-            seen += filesystem.read_at(fd, _HEAD, max(_HEAD, status.st_size - _HEAD))
-    stem = os.path.splitext(os.path.basename(path))[0]
-    forms = tuple(_forms(stem))
-    names_it = any(seen.startswith(forms, found.end()) for found in _SAYS_AN_ID.finditer(seen))
-    return names_it and any(key in seen for key in _AGNO_KEYS)
-
-
-def _forms(text: str) -> set[bytes]:
-    """Return the forms that a text may have in JSON or YAML: as it is, or with escapes."""
-    in_yaml = text.replace("\\", "\\\\").replace('"', '\\"')
-    for char in {char for char in text if not char.isascii()}:
-        code = ord(char)
-        escape = f"\\x{code:02X}" if code < 0x100 else f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"
-        in_yaml = in_yaml.replace(char, escape)
-    forms = {text, text.replace("'", "''"), in_yaml}
-    in_json = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
-    return {form.encode(errors="surrogateescape") for form in forms | in_json}
-
-
-def find_agno_session(root: str) -> str | None:
-    """Return the name of a session file of agno 1.x in a folder that is not a store, or None if there is none."""
-    for entry in flat_files(root):
-        if entry.is_file(follow_symlinks=False) and is_agno_session(entry.path):
-            return entry.name
-    return None
-
-
 def _refuse_agno_folder(root: Path) -> None:
     """Raise OlderFormat for a folder of agno 1.x."""
     name = find_agno_session(str(root))
@@ -358,7 +308,7 @@ def folders(root: str) -> dict[str, int]:
     found = {}
     try:
         for entry in filesystem.system.entries(f"{root}/{SESSIONS}"):
-            if _is_visible(entry.name) and entry.is_dir(follow_symlinks=False):
+            if is_visible(entry.name) and entry.is_dir(follow_symlinks=False):
                 # On Windows the mtime of the listing itself may be old.
                 with contextlib.suppress(FileNotFoundError):  # removed since
                     found[f"{SESSIONS}/{entry.name}"] = filesystem.system.status(entry.path).st_mtime_ns
@@ -394,11 +344,10 @@ class Listing(NamedTuple):
 
 def list_folder(root: str, folder: str) -> Listing:
     """List a folder for documents. A missing folder is empty. Raises OSError."""
-    suffixes = tuple(LAYOUTS)
     listing = Listing([], [])
     with contextlib.suppress(FileNotFoundError):
         for entry in filesystem.system.entries(f"{root}/{folder}"):
-            if entry.name.endswith(suffixes) and _is_visible(entry.name):
+            if may_be_document(entry.name):
                 listing.documents.append(f"{folder}/{entry.name}")
             else:
                 listing.others.append(entry)
@@ -414,11 +363,6 @@ def all_documents(root: str) -> Iterator[str]:
     """Yield the paths, relative to the root, of all files that may be documents."""
     for folder in folders(root):
         yield from documents(root, folder)
-
-
-def _is_visible(name: str) -> bool:
-    """Return whether a name is not hidden, nor that of a lock file of an office program, and is valid UTF-8."""
-    return not name.startswith((".", "~$")) and is_text(name)
 
 
 def paths_named_after(root: str, session_id: str) -> Iterator[str]:

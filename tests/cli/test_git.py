@@ -129,9 +129,9 @@ def test_a_conflict_is_not_taken_for_the_work_of_a_power_cut(
 
 
 def test_an_undone_upgrade_leaves_no_ignore_file(tmp_path: Path) -> None:
-    """`remove_marker` turns the folder into an ordinary one again, except for a file that a person changed."""
+    """`remove_store_files` turns the folder into an ordinary one again, except for a file that a person changed."""
     root = store_tree.open_store(tmp_path / "store", create=True)
-    assert store_tree.remove_marker(root)
+    assert store_tree.remove_store_files(root)
     assert not (root / ".gitignore").exists()
 
 

@@ -60,7 +60,7 @@ def upgrade(
                 store_tree.write_marker(root)
             name = backup.finish()
         finally:
-            if not store_tree.is_store(root) and store_tree.remove_marker(root):  # no document was upgraded
+            if not store_tree.is_store(root) and store_tree.remove_store_files(root):  # no document was upgraded
                 store_tree.remove_local_files(root)
     return Upgraded(outcome.documents, [*plan.problems, *outcome.problems], name)
 

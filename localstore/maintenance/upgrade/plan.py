@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from localstore.disk import backup_folder, filesystem, store_tree
+from localstore.disk.agno_files import find_agno_session, flat_files, is_agno_session
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.store_identity import MARKER
 from localstore.engine.engine import Engine
@@ -97,7 +98,7 @@ def make_plan(folder: Path | str, *, thorough: bool = False, lock_timeout: float
 
 def is_folder_of_agno(folder: Path | str) -> bool:
     """Return whether a folder is not a store and has sessions of agno 1.x. Raises OSError if it cannot be read."""
-    return not store_tree.is_store(Path(folder)) and store_tree.find_agno_session(str(folder)) is not None
+    return not store_tree.is_store(Path(folder)) and find_agno_session(str(folder)) is not None
 
 
 @dataclass(slots=True)
@@ -157,7 +158,7 @@ class _Survey:
 
     def add_flat_files(self, *, is_store: bool) -> None:
         """Add the files directly in the folder. In a store, files that are not sessions of agno are ignored."""
-        for entry in store_tree.flat_files(self.root):
+        for entry in flat_files(self.root):
             if entry.is_dir(follow_symlinks=False) or (is_store and entry.name == MARKER):
                 continue
             try:
@@ -166,7 +167,7 @@ class _Survey:
                         is_link = entry.is_symlink()
                         kind = "a symbolic link, and links are not followed" if is_link else "not a regular file"
                         self.problems.append(Problem(entry.path, f"is {kind}"))
-                elif store_tree.is_agno_session(entry.path):
+                elif is_agno_session(entry.path):
                     self._add_old(entry.name, 0, filesystem.system.status(entry.path).st_size)
                 elif not is_store:
                     self.problems.append(Problem(entry.path, "is not a session of agno 1.x, or is cut off"))

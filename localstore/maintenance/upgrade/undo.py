@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from localstore.disk import backup_folder, durable_files, filesystem, rescue_folder, store_tree, temporary_files
+from localstore.disk.agno_files import is_agno_session
 from localstore.disk.backup_folder import Backup
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.durable_files import FileChanged
@@ -68,7 +69,7 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
                 progress(number, len(paths))
         if not problems:
             if made_store and not backup.has_documents():
-                store_tree.remove_marker(root)
+                store_tree.remove_store_files(root)
             backup.remove_if_empty()
             if not store_tree.is_store(root):
                 backup_folder.tidy(str(root), old=False)
@@ -175,7 +176,7 @@ class _Restorer:
         for other in sorted(paths - {path, MARKER}):
             if not filesystem.exists(self._full(other)):
                 continue
-            if other.startswith(f"{store_tree.SESSIONS}/") or store_tree.is_agno_session(self._full(other)):
+            if other.startswith(f"{store_tree.SESSIONS}/") or is_agno_session(self._full(other)):
                 parsed = self._parse(self._full(other))
                 if parsed.document.header["session_id"] == session_id:
                     others[other] = parsed

@@ -243,6 +243,6 @@ def test_a_folder_that_is_no_store_any_more_keeps_the_files_of_other_programs(tm
     """An upgrade that failed removed a file named manifest.jsonl that was not the store's."""
     store_tree.open_store(tmp_path, create=True)
     (tmp_path / "manifest.jsonl").write_text('{"mine": 1}\n')
-    assert store_tree.remove_marker(tmp_path)
+    assert store_tree.remove_store_files(tmp_path)
     assert (tmp_path / "manifest.jsonl").read_text() == '{"mine": 1}\n'
     assert not (tmp_path / "localstore.json").exists()
