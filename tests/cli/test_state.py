@@ -23,6 +23,7 @@ from localstore.format.yaml_reader import load
 from tests.effort import sampled
 
 from .conftest import ENTRY_POINT, Command, clean_environment
+from .forked_command import run_forked
 from .read_only import ReadOnlySystem
 from .test_check import document, edit, state_of
 
@@ -165,14 +166,9 @@ def test_the_state_is_replaced(run: Command, store: Path, text: str, args: tuple
     assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
     assert state(store, session_id) == {"n": [1]}
     before = state_of(store)
-    again = subprocess.run(
-        [ENTRY_POINT, "state", session_id, "--set", "-", *args, "--store", store],
-        input=text.encode(),
-        capture_output=True,
-        env=clean_environment(),
-        check=True,
-    )
-    assert again.stderr == b"localstore: Nothing was changed.\n"
+    words = ["state", session_id, "--set", "-", *args, "--store", str(store)]
+    again = run_forked(words, store.parent, clean_environment(), text)
+    assert (again.returncode, again.stderr) == (0, "localstore: Nothing was changed.\n")
     assert state_of(store) == before
 
 
@@ -355,14 +351,8 @@ def test_text_from_a_pipe_that_is_refused_is_kept(
 ) -> None:
     """Comments and digits were dropped without a word, and what was refused was lost."""
     before = state_of(store)
-    done = subprocess.run(
-        [ENTRY_POINT, "state", "graz-1", "--set", "-", *args, "--store", store],
-        input=text,
-        capture_output=True,
-        encoding="utf-8",
-        env=clean_environment(TMPDIR=str(kept)),
-        check=False,
-    )
+    words = ["state", "graz-1", "--set", "-", *args, "--store", str(store)]
+    done = run_forked(words, store.parent, clean_environment(TMPDIR=str(kept)), text)
     assert (done.returncode, done.stdout) == (4, "")
     assert problem in done.stderr
     assert f"localstore: Your text is kept in {only(kept)}\n" in done.stderr

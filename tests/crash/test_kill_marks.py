@@ -15,8 +15,10 @@ from localstore import JsonStorage, Message, Run, YamlStorage
 from localstore.disk.file_names import stripe
 from localstore.disk.locks import STRIPES
 from tests import oracle
+from tests.crash import victim_of_kill
 from tests.crash.writer import STORAGES
 from tests.crashes import lock_file
+from tests.forked_function import exit_code
 
 Storage = JsonStorage | YamlStorage
 _HOME = Path(__file__).parents[2]
@@ -30,8 +32,7 @@ def _run(run_id: str, answer: str = "good day") -> Run:
 
 def _kill(root: Path, suffix: str, number: int, size: int) -> bool:
     """Append in another process, which is killed at a write. Return False if it made fewer writes."""
-    command = [sys.executable, "-m", "tests.crash.victim_of_kill", str(root), suffix, str(number), str(size)]
-    return subprocess.run(command, cwd=_HOME, check=False).returncode == -signal.SIGKILL
+    return exit_code(victim_of_kill.append, str(root), suffix, number, size) == -signal.SIGKILL
 
 
 def _is_marked(root: Path) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 
 from localstore import Message, Run
 from localstore.disk import filesystem
@@ -31,13 +30,9 @@ class KilledSystem(filesystem.System):
         pass
 
 
-def main() -> None:
-    root, suffix, number, size = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+def append(root: str, suffix: str, number: int, size: int) -> None:
+    """Append a run with an answer of so many words, and be killed at the write with this number."""
     storage = STORAGES[suffix](root)
     filesystem.system = KilledSystem(number)
     messages = [Message(role="user", content="q"), Message(role="assistant", content="long " * size)]
     storage.append("s", Run(run_id="killed", messages=messages))
-
-
-if __name__ == "__main__":
-    main()

@@ -12,11 +12,13 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from filelock import lock_descriptor
 
 from localstore import JsonStorage, LockTimeout, YamlStorage
 from localstore.disk import file_names, filesystem, loading, locks
 from localstore.disk.locks import MANIFEST, STRIPES, LockPool, pool_of
 from tests.effort import rounds
+from tests.forked_function import exit_code
 from tests.unit.conftest import StorageClass
 from tests.unit.raw import answered, run_ids
 
@@ -31,14 +33,13 @@ def pool(tmp_path: Path) -> LockPool:
 
 def another_process_gets(pool: LockPool, number: int) -> bool:
     """Return whether a new process finds this lock free."""
-    code = (
-        "import os, sys; from filelock import lock_descriptor\n"
-        "fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)\n"
-        "sys.exit(0 if lock_descriptor(fd, blocking=False) else 3)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, pool._locks[number].path], check=False)
-    assert done.returncode in (0, 3)
-    return done.returncode == 0
+    code = exit_code(_try_to_lock, pool._locks[number].path)
+    assert code in (0, 3)
+    return code == 0
+
+
+def _try_to_lock(path: str) -> None:
+    sys.exit(0 if lock_descriptor(os.open(path, os.O_RDWR | os.O_CREAT), blocking=False) else 3)
 
 
 def test_a_lock_keeps_out_other_processes_until_it_is_released(pool: LockPool) -> None:
