@@ -1,5 +1,7 @@
 """Sub-sessions are sessions of their own, and are deleted, restored and copied with the session that they belong to."""
 
+import time
+
 import pytest
 
 from localstore import Conflict, Filter, Item, JsonStorage, SessionStorage
@@ -72,10 +74,17 @@ def test_a_sub_session_is_deleted_alone(storage: SessionStorage) -> None:
     assert ids(storage) == ["s1", "s1/agents/b", "s1/other"]
 
 
+def _wait_for_the_next_millisecond() -> None:
+    now = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 == now:
+        pass
+
+
 def test_sub_sessions_go_to_the_trash_and_come_back_with_their_session(storage: SessionStorage) -> None:
     fill(storage)
     before = {session_id: document(storage, session_id) for session_id in storage}
     (alone,) = storage.trash("s1/agents/a").moved
+    _wait_for_the_next_millisecond()  # what is moved in the same one comes back together
     removal = storage.trash(["s1", "s1/other"])
     moved = [one.session_id for one in removal.moved]
     assert (moved[-1], sorted(map(str, moved)), removal.problems) == (
