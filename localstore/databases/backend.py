@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, cast
 
 import orjson
 
@@ -62,9 +62,25 @@ def take_header(entries: dict[int, Entry], session_id: str) -> Entry:
     return entries.pop(HEADER)
 
 
-def _broken(session_id: str, problem: str, advice: str) -> DocumentBroken:
+def row_of(facts: str, session_id: str | None = None) -> IndexRow:
+    """Return the row in a JSON text. Raises DocumentBroken if somebody has stored something else.
+
+    `session_id` is only for the error, if it is known.
+    """
+    try:
+        row = orjson.loads(facts)
+    except orjson.JSONDecodeError:
+        row = None
+    if type(row) is not dict or not {"session_id", "fingerprint"} <= row.keys():
+        advice = "Put back the session's row from a backup, or delete it with its entries."
+        raise _broken(session_id, f"its facts are not those of a session: {shown(facts)}", advice)
+    return cast("IndexRow", row)
+
+
+def _broken(session_id: str | None, problem: str, advice: str) -> DocumentBroken:
+    what = "A session" if session_id is None else f"Session {session_id!r}"
     return DocumentBroken(
-        f"Session {session_id!r} cannot be read: {problem}. Nothing was changed. {advice}",
+        f"{what} cannot be read: {problem}. Nothing was changed. {advice}",
         session_id=session_id,
         problem=problem,
     )

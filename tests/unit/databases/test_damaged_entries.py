@@ -1,6 +1,7 @@
-"""Entries that somebody changed in the database: an error names their session, and the others are not affected."""
+"""What somebody changed in the database: an error names the session, and for an entry, the others are not affected."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,29 @@ def test_a_session_without_its_header_is_an_error_that_names_it(tmp_path: Path) 
             with pytest.raises(DocumentBroken, match="'s2' cannot be read: its header is missing in the database"):
                 storage.read("s2", last_runs=last_runs)
         assert [finding.path.rpartition(", ")[2] for finding in storage.check()] == ["session 's2'"]
+
+
+@pytest.mark.parametrize("facts", ["{", "", "[1]", "{}"])
+def test_a_row_that_is_not_that_of_a_session_is_an_error_that_names_it(tmp_path: Path, facts: str) -> None:
+    """It was a JSONDecodeError or a KeyError, which commands called a bug."""
+    with SqliteStorage(db_file=tmp_path / "a.db") as storage:
+        fill(storage)
+        with closing(sqlite3.connect(tmp_path / "a.db")) as database, database:
+            database.execute("UPDATE agent_sessions SET facts = ? WHERE session_id = 's2'", [facts])
+        calls: tuple[Callable[[], object], ...] = (
+            lambda: storage.read("s2"),
+            lambda: storage.append("s2", answered("r3", "To Wien?")),
+            storage.list_sessions,
+            lambda: list(storage.check()),
+        )
+        expected = "Session 's2' cannot be read: its facts are not those of a session: "
+        for call in calls:
+            with pytest.raises(DocumentBroken, match=expected) as error:
+                call()
+            assert error.value.session_id == "s2"
+        with pytest.raises(DocumentBroken, match="cannot be read: its facts are not those of a session"):
+            storage.stats()
+        assert storage.read("s1") is not None
 
 
 @ci_only
