@@ -175,7 +175,8 @@ class FolderScan:
             return
         with self._manifest.mutex:
             self._scanned = dict(found.folders)
-            self._reader.unreadable, self._reader.duplicates, self._ignored = {}, {}, {}
+            # What a comparison of rows found unreadable since that scan is kept: the next one looks at it again.
+            self._reader.duplicates, self._ignored = {}, {}
             for path, (kind, detail) in found.exceptions.items():
                 if kind == "unreadable":
                     self._reader.unreadable[path] = Unreadable(*detail)

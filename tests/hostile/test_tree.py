@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -224,6 +225,20 @@ def test_what_is_no_file_is_no_document(storage: Storage, kind: str) -> None:
     storage.drop()
     assert not storage.list_sessions()
     assert path.exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_is_not_missing_once_the_scan_of_its_folder_is_kept(storage: Storage, kind: str) -> None:
+    """A listing after 50 ms stored the scan, and then saw what was there: `delete_session` said that there is none."""
+    path = storage.path("s1")
+    path.unlink()
+    KINDS[kind](path)
+    a_minute_ago = time.time_ns() - 60 * 10**9
+    os.utime(path.parent, ns=(a_minute_ago, a_minute_ago))
+    for opened in (storage, type(storage)(storage.root)):
+        assert ids(opened) == {"s2"}
+        with pytest.raises(DocumentBroken, match="not a regular file"):
+            opened.delete_session("s1")
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "link", "dangling link"])
