@@ -57,7 +57,7 @@ def _forms(text: str) -> set[bytes]:
 
 
 def find_agno_session(root: str) -> str | None:
-    """Return the name of a session file of agno 1.x in a folder that is not a store, or None if there is none."""
+    """Return the name of the first session file of agno 1.x in a folder. Return None if it has none."""
     for entry in flat_files(root):
         if entry.is_file(follow_symlinks=False) and is_agno_session(entry.path):
             return entry.name

@@ -89,6 +89,6 @@ def _digest(entry_id: str) -> str:
 
 
 def _after(earlier: str, time: str) -> str:
-    """Return a time, or the one just after `earlier` if that is not before it."""
+    """Return `time`, or the millisecond after `earlier` if `time` is not later."""
     before = parse_time(earlier)
     return time if before is None or time > earlier else time_text(before + timedelta(milliseconds=1))
