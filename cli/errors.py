@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable
 
@@ -34,11 +33,6 @@ class Ambiguous(LocalstoreError, LookupError):
 
 
 MOST_CANDIDATES = 10
-_PASSWORDS = (
-    (re.compile(r"(:/+[^\s/?#@:]*):\S*(?=@)"), r"\1:***"),
-    (re.compile(r"([?&]\w*password\w*)=[^&#\s'\"]*", re.IGNORECASE), r"\1=***"),
-)
-"""What shows a password in a URL, and what replaces it."""
 
 
 def candidates(items: Iterable[str]) -> list[str]:
@@ -102,20 +96,16 @@ def _fail(error: BaseException) -> int:
         pass
     _discard_output()
     if sys.stderr is not None:
+        from localstore.databases.opening import without_passwords
+
         try:
             for line in (f"localstore: {message(error)}", *getattr(error, "candidates", ())):
-                sys.stderr.write(f"{_without_passwords(one_line(line))}\n")
+                # It may quote a URL that stands in a wrong place of the command line.
+                sys.stderr.write(f"{without_passwords(one_line(line))}\n")
             sys.stderr.flush()
         except OSError:
             pass  # standard error is closed; the exit code still reports the error
     return code
-
-
-def _without_passwords(text: str) -> str:
-    """Return a message without passwords: it may quote a URL that stands in a wrong place of the command line."""
-    for password, replacement in _PASSWORDS:
-        text = password.sub(replacement, text)
-    return text
 
 
 def _discard_output() -> None:

@@ -62,7 +62,7 @@ def take_header(entries: dict[int, Entry], session_id: str) -> Entry:
     return entries.pop(HEADER)
 
 
-def row_of(facts: str, session_id: str | None = None) -> IndexRow:
+def stored_row(facts: str, session_id: str | None = None) -> IndexRow:
     """Return the row in a JSON text. Raises DocumentBroken if somebody has stored something else.
 
     `session_id` is only for the error, if it is known.

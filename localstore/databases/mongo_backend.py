@@ -23,8 +23,8 @@ from localstore.databases.backend import (
     Stored,
     StoredEntry,
     entry_of,
-    row_of,
     store_not_found,
+    stored_row,
     take_header,
 )
 from localstore.databases.mongo_client import Client, Document
@@ -109,7 +109,7 @@ class MongoBackend:
             found = of.sessions.find_one({"_id": session_id}, {"facts": 1, "next": 1}, session=snapshot)
             if found is None:
                 return None
-            row = row_of(found["facts"], session_id)
+            row = stored_row(found["facts"], session_id)
             stateful = [*row.get("offsets", {}).values()]
             end, others = found["next"], [HEADER, *stateful]
             if not last_runs:
@@ -150,7 +150,7 @@ class MongoBackend:
             place = max((one["position"] for one in runs), default=None)
             if found is None or place is None:
                 return None
-            row = row_of(found["facts"], session_id)
+            row = stored_row(found["facts"], session_id)
             stateful = [one for one in row.get("offsets", {}).values() if one < place]
             entries = entries_at(of, snapshot, session_id, (place, place + 1), [HEADER, *stateful])
             return Stored(row, take_header(entries, session_id), [entries[place]], entries)
@@ -179,7 +179,7 @@ class MongoBackend:
             result: dict[str, Stored] = {}
             for some in parts([*session_ids]):
                 sessions = of.sessions.find({"_id": {"$in": some}}, {"facts": 1}, session=snapshot)
-                rows: dict[str, IndexRow] = {one["_id"]: row_of(one["facts"], one["_id"]) for one in sessions}
+                rows: dict[str, IndexRow] = {one["_id"]: stored_row(one["facts"], one["_id"]) for one in sessions}
                 found: dict[str, list[Any]] = {session_id: [] for session_id in rows}
                 entries_of = of.entries.find(
                     {"session_id": {"$in": [*rows]}}, {"session_id": 1, "content": 1}, session=snapshot
@@ -239,7 +239,7 @@ class MongoBackend:
     ) -> list[tuple[str, IndexRow]]:
         """Return the rows of sessions, with the times by which they are sorted. A `limit` of 0 is none."""
         found = self._sessions(condition, order, limit)
-        return [(one["active_at"], row_of(one["facts"], one["_id"])) for one in found if "facts" in one]
+        return [(one["active_at"], stored_row(one["facts"], one["_id"])) for one in found if "facts" in one]
 
     def _sessions(self, condition: Document, order: list[tuple[str, int]] | None, limit: int) -> list[Document]:
         """Return documents of sessions. A program may have stored others beside them, which have no facts."""
@@ -265,7 +265,7 @@ class MongoBackend:
                 same = {"active_at": after[0], "_id": {beyond: after[1]}}
                 parts_of_condition.append({"$or": [{"active_at": {beyond: after[0]}}, same]})
             some = self._sessions(all_of(parts_of_condition), order, size or 0)
-            rows = [(one["active_at"], row_of(one["facts"], one["_id"])) for one in some if "facts" in one]
+            rows = [(one["active_at"], stored_row(one["facts"], one["_id"])) for one in some if "facts" in one]
             found += [(active_at, row) for active_at, row in rows if where.matches(row, active_at)]
             if size is None or len(some) < size:
                 break
@@ -353,7 +353,7 @@ class MongoBackend:
             session = sessions.get(one["session_id"])
             if session is None:
                 continue  # it was deleted meanwhile
-            row = row_of(session["facts"], one["session_id"])
+            row = stored_row(session["facts"], one["session_id"])
             if where.matches(row, session["active_at"]):
                 position = one["position"]
                 number = (

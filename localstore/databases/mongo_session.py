@@ -11,7 +11,7 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from localstore.databases.backend import HEADER, Aside, Change, Entry, StoredEntry, entry_of, row_of
+from localstore.databases.backend import HEADER, Aside, Change, Entry, StoredEntry, entry_of, stored_row
 from localstore.databases.words import words_of
 from localstore.errors import UnstorableValue
 from localstore.index.row import activity, latest_plausible_time
@@ -50,7 +50,7 @@ class LockedSession:
         self._transaction = transaction
         self._session_id = session_id
         found = collections.sessions.find_one({"_id": session_id}, {"facts": 1, "next": 1}, session=transaction)
-        self.row = None if found is None else row_of(found["facts"], session_id)
+        self.row = None if found is None else stored_row(found["facts"], session_id)
         self.next: int = 0 if found is None else found["next"]
 
     def _entries(self, condition: Document) -> list[StoredEntry]:

@@ -19,6 +19,9 @@ _USER = re.compile(r"(:/+[^/?#@:]*):.*(?=@)", re.DOTALL)
 """Matches a user and a password up to the last @: people forget to escape the /, ? and # in it, or mistype the //."""
 _OPTION = re.compile(r"(?<=[?&])(\w*password\w*)=[^&#]*", re.IGNORECASE | re.DOTALL)
 """Matches a password among the options."""
+_USER_IN_TEXT = re.compile(r"(:/+[^\s/?#@:]*):\S*(?=@)")
+_OPTION_IN_TEXT = re.compile(r"([?&]\w*password\w*)=[^&#\s'\"]*", re.IGNORECASE)
+"""Match the same in a text, where a URL ends at a blank, and an option at a quotation mark."""
 _OF_SQL, _OF_MONGO = ("table", "schema"), ("collection",)
 """Options of a URL that say where in the database the sessions are. All others are the driver's."""
 _HINT = (
@@ -47,6 +50,15 @@ def without_password(url: str) -> str:
     if "@" in url[end:] and "@" not in url[:end]:  # the option may be a part of the password
         return f"{url[: url.index(':')]}://***"
     return _USER.sub(r"\1:***", url[:end]) + _OPTION.sub(r"\1=***", url[end:])
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with `***` in place of each password in the URLs that it quotes.
+
+    >>> without_passwords("There is no file 'mongodb://alice:secret@db/chat'.")
+    "There is no file 'mongodb://alice:***@db/chat'."
+    """
+    return _OPTION_IN_TEXT.sub(r"\1=***", _USER_IN_TEXT.sub(r"\1:***", text))
 
 
 def open_storage(

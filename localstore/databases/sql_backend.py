@@ -18,8 +18,8 @@ from localstore.databases.backend import (
     Stored,
     StoredEntry,
     entry_of,
-    row_of,
     store_not_found,
+    stored_row,
     take_header,
 )
 from localstore.databases.sql_bulk import NewRows, create_many, digests
@@ -116,7 +116,7 @@ class SqlBackend:
         found = connection.execute(self._statements.row, {"key": session_key}).one_or_none()
         if found is None:
             return None
-        row = row_of(found[0], session_key)
+        row = stored_row(found[0], session_key)
         own = {"key": session_key}
         begin = 0 if last_entries is None else max(0, found[1] - last_entries)
         if last_runs is None:
@@ -150,7 +150,7 @@ class SqlBackend:
             runs = connection.execute(self._statements.runs, {**own, "runs": [key(run_id)]}).one_or_none()
             if found is None or runs is None:
                 return None
-            row = row_of(found[0], session_id)
+            row = stored_row(found[0], session_id)
             places = {HEADER, runs[1], *(place for place in row.get("offsets", {}).values() if place < runs[1])}
             chosen = connection.execute(self._statements.entries_at, {**own, "places": sorted(places)})
             entries = {position: entry_of(content, session_id) for position, content in chosen}
@@ -160,10 +160,10 @@ class SqlBackend:
 
     def row(self, session_id: str) -> IndexRow | None:
         found = self._all(self._statements.row, {"key": key(session_id)})
-        return row_of(found[0][0], session_id) if found else None
+        return stored_row(found[0][0], session_id) if found else None
 
     def rows(self, session_ids: Sequence[str]) -> list[IndexRow]:
-        return [row_of(facts) for facts in self._connections.read(partial(self._facts, session_ids=session_ids))]
+        return [stored_row(facts) for facts in self._connections.read(partial(self._facts, session_ids=session_ids))]
 
     def _facts(self, connection: Connection, session_ids: Sequence[str]) -> list[str]:
         sessions = self._tables.sessions.c
@@ -176,13 +176,15 @@ class SqlBackend:
     def rows_with_run(self, run_id: str) -> list[IndexRow]:
         entries, sessions = self._tables.entries.c, self._tables.sessions.c
         of_run = select(entries.session_id).where(entries.run_id == key(run_id))
-        return [row_of(facts) for (facts,) in self._all(select(sessions.facts).where(sessions.session_id.in_(of_run)))]
+        return [
+            stored_row(facts) for (facts,) in self._all(select(sessions.facts).where(sessions.session_id.in_(of_run)))
+        ]
 
     def read_many(self, session_ids: Sequence[str]) -> dict[str, Stored]:
         return self._connections.read(partial(self._whole, session_ids=session_ids))
 
     def _whole(self, connection: Connection, session_ids: Sequence[str]) -> dict[str, Stored]:
-        rows: list[IndexRow] = [row_of(facts) for facts in self._facts(connection, session_ids)]
+        rows: list[IndexRow] = [stored_row(facts) for facts in self._facts(connection, session_ids)]
         own: dict[str, list[Any]] = {key(row["session_id"]): [] for row in rows}
         entries = self._tables.entries.c
         for at in range(0, len(rows), _LARGEST):
@@ -234,7 +236,7 @@ class SqlBackend:
         while limit is None or len(found) < limit:
             part = statement if begin is None else statement.where(place < begin if newest_first else place > begin)
             rows = self._all(part.limit(size))
-            matching = ((active_at, row_of(facts, session_key)) for active_at, session_key, facts in rows)
+            matching = ((active_at, stored_row(facts, session_key)) for active_at, session_key, facts in rows)
             found += [(active_at, row) for active_at, row in matching if where.matches(row, active_at)]
             if size is None or len(rows) < size:
                 break
@@ -247,7 +249,7 @@ class SqlBackend:
 
         def read(connection: Connection) -> _Result:
             found = connection.execute(statement, execution_options={"yield_per": _LARGEST})
-            rows = ((active_at, row_of(facts)) for active_at, facts in found)
+            rows = ((active_at, stored_row(facts)) for active_at, facts in found)
             return work(row for active_at, row in rows if where.matches(row, active_at))
 
         return self._connections.read(read)
@@ -269,7 +271,7 @@ class SqlBackend:
         while True:
             rows = self._all(statement.where(sessions.session_id > last).limit(size))
             for session_key, facts in rows:
-                row = row_of(facts, session_key)
+                row = stored_row(facts, session_key)
                 if row["session_id"].startswith(text) or (names and row.get("name", "").startswith(text)):
                     yield row
             if len(rows) < size:
@@ -288,7 +290,7 @@ class SqlBackend:
             if own != session_id or start_of_key(session_id) != session_id:  # keys with a hash are in no order
                 begin, end = hashed_keys(session_id)
                 rows += self._all(others.where(sessions.session_id >= begin, sessions.session_id < end))
-            found[session_id] = [row_of(facts)["session_id"] for (facts,) in rows]
+            found[session_id] = [stored_row(facts)["session_id"] for (facts,) in rows]
         return found
 
     def has_name(self, text: str) -> bool:
@@ -332,7 +334,7 @@ class SqlBackend:
 
     def _matches(self, rows: Iterable[Any], where: Filter) -> Iterator[Match]:
         for position, content, facts, following in rows:
-            row = row_of(facts)
+            row = stored_row(facts)
             if where.matches_header(row):
                 number = position if row["entries"] == following else self._number(row["session_id"], position)
                 entry = entry_of(content, row["session_id"])
@@ -428,7 +430,7 @@ def _stored_end(found: list[Any], count: int) -> Stored | None:
 
     Return None if fewer of them are runs, or a newest value of the state is in none of them.
     """
-    row = row_of(found[0][0])
+    row = stored_row(found[0][0])
     session_id = row["session_id"]
     entries = {position: entry_of(content, session_id) for _, _, position, content, _ in found if position is not None}
     runs = sum(run_id is not None for *_, run_id in found)

@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Connection, Select, Text, and_, bindparam, cast, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
-from localstore.databases.backend import HEADER, Aside, Change, StoredEntry, entry_of, row_of
+from localstore.databases.backend import HEADER, Aside, Change, StoredEntry, entry_of, stored_row
 from localstore.databases.sql_tables import Tables, key, optional_key
 from localstore.databases.words import words_of
 from localstore.format.words import spaced
@@ -141,7 +141,7 @@ class LockedSession:
             # If it waited for the lock, the row is that of now, but the position is that of before.
             if found is not None and found[3]:
                 self._position_of_run = run_id, found[2]
-        self.row = None if found is None else row_of(found[0], session_id)
+        self.row = None if found is None else stored_row(found[0], session_id)
         self.next: int = 0 if found is None else found[1]
 
     def entry(self, position: int) -> StoredEntry:

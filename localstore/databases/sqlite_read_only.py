@@ -8,6 +8,7 @@ open, and SQLite uses the files that this process made.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -18,11 +19,10 @@ from typing import TypeVar
 from sqlalchemy import exc
 
 from localstore.errors import LockTimeout, StoreUnavailable
+from localstore.maintenance.importing.sqlite_file import is_idle, reading_address
 
 _Result = TypeVar("_Result")
 
-_WITH_LOG = b"\x02\x02"
-"""The bytes 18 and 19 of a file with a log."""
 _TRIES = 20
 _last = threading.local()
 """Whether the last connection of this thread was told that nobody writes to the file."""
@@ -37,9 +37,10 @@ def is_read_only(path: str) -> bool:
 
 def connect(path: str, timeout: float) -> sqlite3.Connection:
     """Open a file for reading. Raises sqlite3.Error."""
-    _last.is_immutable = _has_log_mode(path) and not os.path.exists(_log_of(path))
-    mode = "immutable=1" if _last.is_immutable else "mode=ro"
-    address = f"{Path(path).absolute().as_uri()}?{mode}"
+    _last.is_immutable = False
+    with contextlib.suppress(OSError):  # SQLite says what is wrong
+        _last.is_immutable = is_idle(Path(path))
+    address = reading_address(Path(path), immutable=_last.is_immutable)
     return sqlite3.connect(address, uri=True, timeout=timeout, check_same_thread=False, isolation_level=None)
 
 
@@ -81,14 +82,6 @@ def _unfinished(path: str, address: str) -> StoreUnavailable:
         "files to a folder of your own.",
         path=address,
     )
-
-
-def _has_log_mode(path: str) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(20)[18:] == _WITH_LOG
-    except OSError:
-        return False  # SQLite says what is wrong
 
 
 def _state_of(path: str) -> tuple[object, ...]:

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from localstore.disk.locks import LockPool
 from localstore.index.manifest_lines import FolderNote
@@ -11,9 +10,6 @@ from localstore.index.manifest_reader import ManifestReader
 from localstore.index.manifest_writer import ManifestWriter
 from localstore.index.row import IndexRow
 from localstore.index.stored_scans import StoredScans
-
-if TYPE_CHECKING:
-    pass
 
 
 class Manifest(ManifestQueries):

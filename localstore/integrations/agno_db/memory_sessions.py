@@ -80,7 +80,7 @@ class MemorySessions:
         def make(create: Create) -> None:
             entries = [*map(_entry, _by_id(work([])).values())]
             if entries:
-                create(new_header(_session_id(user_id), "agent", None, user_id, now(), MAIN), entries)
+                _create(create, user_id, entries)
 
         self._take_memories(user_id)
         _edit(self._storage, user_id, update, make)
@@ -103,11 +103,8 @@ class MemorySessions:
                 else:
                     document.sync()
 
-            def make(create: Create) -> None:
-                create(new_header(_session_id(user_id), "agent", None, user_id, now(), MAIN), entries)
-
             if entries:
-                _edit(files.storage, user_id, update, make)
+                _edit(files.storage, user_id, update, lambda create: _create(create, user_id, entries))
 
         files.take_memories(user_id, keep)
 
@@ -154,6 +151,11 @@ def _edit(
         about = Item({"about": "the user memories and the schema versions of agno"}, _SOURCE, _BEGINNING)
         storage.append_items(MAIN, [about])
     storage._documents().edit(_session_id(user_id), update, make)
+
+
+def _create(create: Create, user_id: str | None, entries: list[dict[str, Any]]) -> None:
+    """Make the session with the memories of a user."""
+    create(new_header(_session_id(user_id), "agent", None, user_id, now(), MAIN), entries)
 
 
 def _session_id(user_id: str | None) -> str:

@@ -14,13 +14,23 @@ _WAL = b"\x02\x02"
 """The bytes 18 and 19 of a database with a write-ahead log."""
 
 
+def is_idle(path: Path) -> bool:
+    """Return whether a database has a log when it is in use, and has none now. Raises OSError if it cannot be opened.
+
+    To read such a database, SQLite would make a log, unless it is told that the file is immutable.
+    """
+    with open_file(path) as file:
+        return file.read(20)[18:] == _WAL and not Path(f"{path}-wal").exists()
+
+
+def reading_address(path: Path, *, immutable: bool) -> str:
+    """Return the URI by which SQLite opens a database for reading, so that the file does not change."""
+    return f"{path.absolute().as_uri()}?{'immutable=1' if immutable else 'mode=ro'}"
+
+
 def opened(path: Path) -> closing[sqlite3.Connection]:
     """Open a database for reading. The file does not change. Raises OSError if it cannot be opened."""
-    with open_file(path) as file:
-        is_idle = file.read(20)[18:] == _WAL and not Path(f"{path}-wal").exists()
-    # Without a log, nobody has the database open. To read it, SQLite would make a log, unless it is immutable.
-    mode = "immutable=1" if is_idle else "mode=ro"
-    database = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=10)
+    database = sqlite3.connect(reading_address(path, immutable=is_idle(path)), uri=True, timeout=10)
     database.row_factory = sqlite3.Row
     database.text_factory = _text
     return closing(database)
